@@ -1,0 +1,1 @@
+"""Beam search and speculative decoding over a tree of tokens that share one prompt."""

@@ -1,0 +1,63 @@
+"""What every search on a prepared data set needs: prompts as tensors, the trie on the device, models for decoding."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from specbeam import models
+from specbeam.data.prepared import Prepared, load
+from specbeam.prompts import PromptBuilder
+from specbeam.trie import Trie
+
+
+@dataclass(frozen=True)
+class SearchInputs:
+    """A prepared data set, ready to be searched."""
+
+    data: Prepared
+    builder: PromptBuilder
+    trie: Trie
+    device: torch.device
+
+    @classmethod
+    def of(cls, prepared: Path, settings: Any, *, constraint: str, threads: int) -> "SearchInputs":
+        """From a prepared folder and settings with `device` and `prompt`; `constraint` is "trie" or "position"."""
+        torch.set_num_threads(threads)
+        data, prompt = load(prepared), settings.prompt
+        builder = PromptBuilder(
+            style=prompt.style, history=prompt.history, tokenizer=data.tokenizer, catalogue=data.catalogue
+        )
+        build = Trie.of if constraint == "trie" else Trie.position_wise
+        device = models.choose_device(settings.device)
+        return cls(data, builder, build(builder.identifiers).to(device), device)
+
+    def model(self, folder: Path, dtype: str) -> PreTrainedModel:
+        """A saved model in the precision `dtype`, for decoding."""
+        return models.load(folder, dtype=dtype, device=self.device)
+
+    def prompt(self, history: Sequence[int]) -> Tensor:
+        """int64 [1, P]: the prompt for one history of items."""
+        return torch.tensor([self.builder(history)], device=self.device)
+
+    def batches(
+        self, histories: Sequence[Sequence[int]], size: int, *, name: str
+    ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+        """Left-padded batches of similar lengths with a progress bar: positions in `histories`, prompts [B, P], mask [B, P]."""
+        prompts = [self.builder(history) for history in histories]
+        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+        with tqdm(total=len(prompts), desc=name, unit="user", disable=None) as progress:
+            for start in range(0, len(order), size):
+                chosen = order[start : start + size]
+                length = len(prompts[chosen[-1]])
+                padded = [[self.builder.pad_id] * (length - len(prompts[i])) + prompts[i] for i in chosen]
+                missing = torch.tensor([length - len(prompts[i]) for i in chosen], device=self.device)
+                mask = torch.arange(length, device=self.device) >= missing.unsqueeze(1)
+                yield chosen, torch.tensor(padded, device=self.device), mask
+                progress.update(len(chosen))
