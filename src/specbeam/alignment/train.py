@@ -1,0 +1,171 @@
+"""Aligning the draft: loss = alpha * alignment + (1 - alpha) * cross-entropy on the ground truth, one draft an objective.
+
+One pass of the draft a user reads prompt and teacher tree once (specbeam.teacher), whatever the number of trajectories.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from specbeam import models
+from specbeam.alignment import losses as terms
+from specbeam.data.sequences import history_and_targets
+from specbeam.decoding.inputs import SearchInputs
+from specbeam.decoding.tree import TokenTree
+from specbeam.errors import SpecbeamError
+from specbeam.files import replacing
+from specbeam.settings import ObjectiveSettings
+from specbeam.teacher import Shard, TeacherTree, TreeBatch, children_logits
+from specbeam.training import Losses, Task, fit
+from specbeam.trie import Trie
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One user: the prompt, the teacher's tree, and its log-probabilities float16 [m, C] by depth."""
+
+    prompt: list[int]
+    tree: TeacherTree
+    log_p: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.prompt)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One objective on the teachers' trees of one catalogue; the collation and the loss of its training task."""
+
+    objective: str
+    settings: ObjectiveSettings
+    beam_width: int
+    trie: Trie
+    cpu_trie: Trie
+    pad: int
+    loss_on_prompt: bool
+
+    def collate(self, samples: list[Sample]) -> dict[str, Any]:
+        """Left-padded prompts and the trees, padded depth by depth: lists of tensors [B, M] and [B, M, C]."""
+        length = max(len(sample) for sample in samples)
+        prompts = torch.tensor([[self.pad] * (length - len(s)) + s.prompt for s in samples])
+        mask = torch.arange(length) >= torch.tensor([[length - len(s)] for s in samples])
+        trees = TreeBatch.of([s.tree for s in samples], self.cpu_trie, "cpu")
+        return {
+            "prompts": prompts,
+            "mask": mask,
+            **vars(trees),
+            "log_p": [_stack([s.log_p[d] for s in samples], terms.FORBIDDEN) for d in range(self.trie.depth)],
+            "counts": [_stack([s.tree.counts[d] for s in samples], 0.0) for d in range(self.trie.depth)],
+            "truth": torch.from_numpy(np.stack([s.tree.truth for s in samples])),
+        }
+
+    def loss(self, model: PreTrainedModel, batch: dict[str, Any]) -> Losses:
+        """The weighted sum, the alignment term (mean over users, trajectories and depths) and the cross-entropy."""
+        prompts = batch["prompts"]
+        tree = TokenTree(model, prompts, batch["mask"])
+        nodes = TreeBatch(batch["states"], batch["tokens"], batch["parents"]).attach(tree)
+        logits = model(**tree.inputs(), use_cache=False).logits.float()
+        by_depth = [logits.gather(1, _rows(prompts.shape[1] - 1 + at, logits.shape[2])) for at in nodes]
+        cross_entropy = self._cross_entropy(logits, by_depth, batch)
+        if self.objective == "sft":
+            return {"loss": cross_entropy, "alignment": torch.zeros_like(cross_entropy), "cross_entropy": cross_entropy}
+        alignment = sum(self._alignment(depth, at, batch) for depth, at in enumerate(by_depth)) / self.trie.depth
+        alpha = self.settings.alpha
+        total = alpha * alignment + (1 - alpha) * cross_entropy
+        return {"loss": total, "alignment": alignment, "cross_entropy": cross_entropy}
+
+    def _alignment(self, depth: int, logits: Tensor, batch: dict[str, Any]) -> Tensor:
+        """The objective's term at one depth, averaged over users and, by weight, over their states."""
+        q, allowed = children_logits(logits, batch["states"][depth], self.trie, depth)
+        p, counts = batch["log_p"][depth].float().clamp(min=terms.FORBIDDEN), batch["counts"][depth]
+        shares = counts / sum(x.sum((1, 2)) for x in batch["counts"][:1])[:, None, None].clamp(min=1)
+        if self.objective == "seqkd":
+            return terms.cross_entropy(q, shares, allowed).sum(1).mean()
+        if self.objective in ("wordkd", "tvdkd"):
+            distance = terms.forward_kl if self.objective == "wordkd" else terms.total_variation
+            true = F.one_hot(batch["truth"][:, depth, 0], q.shape[1])
+            return (distance(p, q, allowed) * true).sum(1).mean()
+        s = self.settings
+        if self.objective == "atspeed_r":
+            values = terms.atspeed_r(p, q, allowed, temperature=s.temperature)
+        else:
+            form = {"temperature": s.temperature, "softmax_of": s.softmax_of, "density": s.density}
+            values = terms.atspeed_s(p, q, allowed, k=self.beam_width, **form)
+        return (values * shares.sum(2)).sum(1).mean()
+
+    def _cross_entropy(self, logits: Tensor, by_depth: list[Tensor], batch: dict[str, Any]) -> Tensor:
+        """Next-token cross-entropy over the full vocabulary: the true item's tokens and, if asked for, the prompt's."""
+        truth, length = batch["truth"], batch["prompts"].shape[1]
+        item = [at.gather(1, _rows(truth[:, d, :1], at.shape[2])) for d, at in enumerate(by_depth)]
+        states = [s.gather(1, truth[:, d, :1]) for d, s in enumerate(batch["states"])]
+        children = [self.trie.children(s, d).tokens.squeeze(1) for d, s in enumerate(states)]
+        labels = [tokens.gather(1, truth[:, d, 1:]) for d, tokens in enumerate(children)]
+        rows, targets = torch.cat(item, 1), torch.cat(labels, 1)
+        if self.loss_on_prompt:
+            read = batch["mask"][:, :-1]
+            following = torch.where(read, batch["prompts"][:, 1:], IGNORED)
+            rows, targets = torch.cat([logits[:, : length - 1], rows], 1), torch.cat([following, targets], 1)
+        return F.cross_entropy(rows.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+
+IGNORED = -100
+
+
+def align(
+    *, prepared: Path, base: Path, trajectories: Sequence[Path], valid: Path, objective: str, settings: Any, model: Path,
+    losses: Path, threads: int,
+) -> None:  # fmt: skip
+    """Train the draft in `base` by one objective on recorded trajectories; writes model folder and losses, atomically."""
+    inputs = SearchInputs.of(prepared, settings, constraint="trie", threads=threads)
+    trie = inputs.trie.to("cpu")
+    train, width = _samples(inputs, trie, trajectories, "train")
+    validation, _ = _samples(inputs, trie, [valid], "valid")
+    training = settings.alignment.training
+    alignment = Alignment(
+        objective, settings.alignment.objectives[objective], width, inputs.trie, trie, inputs.builder.pad_id,
+        training.loss_on_prompt,
+    )  # fmt: skip
+    draft = models.load(base, dtype="float32", device=inputs.device)
+    task = Task(train, validation, alignment.collate, alignment.loss, alignment.loss)
+    draft, table = fit(draft, task, training, seed=settings.seed, device=inputs.device, name=objective)
+    models.save(draft, model)
+    with replacing(losses) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _samples(inputs: SearchInputs, trie: Trie, shards: Sequence[Path], split: str) -> tuple[list[Sample], int]:
+    """The samples of all `shards`, and the trajectories a user (K)."""
+    asked = history_and_targets(inputs.data.users, split)
+    histories = dict(zip(asked["user"], asked["history"], strict=True))
+    samples, widths = [], set()
+    for path in shards:
+        shard = Shard.load(path)
+        widths.add(shard.paths.shape[1])
+        for user, tree, log_p in shard.trees(trie):
+            if user not in histories:
+                raise SpecbeamError(
+                    f"{path}: user {user} has no {split} prompt here: recorded for other data? Record again"
+                )
+            samples.append(Sample(inputs.builder(histories[user]), tree, log_p))
+    if len(widths) != 1:
+        raise SpecbeamError(f"shards with {sorted(widths)} trajectories a user: expected one width, record them again")
+    return samples, widths.pop()
+
+
+def _rows(positions: Tensor, width: int) -> Tensor:
+    """int64 [B, m] as an index for gathering whole rows [B, m, width]."""
+    return positions.unsqueeze(-1).expand(-1, -1, width)
+
+
+def _stack(arrays: Sequence[np.ndarray], value: float) -> Tensor:
+    padded = np.full((len(arrays), max(len(a) for a in arrays), arrays[0].shape[1]), value, dtype=np.float32)
+    for i, array in enumerate(arrays):
+        padded[i, : len(array)] = array
+    return torch.from_numpy(padded)

@@ -1,0 +1,77 @@
+"""The target's own recommendations for all test users: lists, Recall@K and NDCG@K beside a popularity baseline."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from specbeam.data.popularity import popularity_ranking
+from specbeam.data.sequences import history_and_targets
+from specbeam.decoding.beam_search import beam_search
+from specbeam.decoding.inputs import SearchInputs
+from specbeam.files import replacing
+from specbeam.measurement.ranking import ndcg_at, recall_at
+
+BATCH = 16
+RESAMPLES = 1000
+
+
+def recommend(*, prepared: Path, model: Path, lists: Path, ranking: Path, settings: Any, threads: int) -> None:
+    """Run the target's beam search of width K for every test user and every K of `measurement.beam_widths`.
+
+    Writes `lists` (parquet: K, user, rank from 1, identifier row, score) and `ranking` (csv: recommender, K, users,
+    recall, ndcg, and 95 % bootstrap intervals over users), atomically.
+    """
+    inputs = SearchInputs.of(prepared, settings, constraint=settings.decoding.constraint, threads=threads)
+    target = inputs.model(model, settings.target.model.dtype)
+    asked = history_and_targets(inputs.data.users, "test")
+    wanted = [inputs.data.catalogue.rows(targets) for targets in asked["targets"]]
+    widths = settings.measurement.beam_widths
+    popular = popularity_ranking(inputs.data.users, inputs.data.catalogue, max(widths))
+    tables, ratings = [], []
+    for width in widths:
+        rows, scores = _search(inputs, target, list(asked["history"]), width, settings.decoding.normalise)
+        ratings.append(rate("target", width, rows, wanted, settings.seed))
+        ratings.append(rate("popularity", width, [popular] * len(wanted), wanted, settings.seed))
+        tables.append(_table(width, asked["user"], rows, scores))
+    with replacing(lists) as temporary:
+        pd.concat(tables, ignore_index=True).to_parquet(temporary, index=False)
+    with replacing(ranking) as temporary:
+        pd.DataFrame(ratings).to_csv(temporary, index=False)
+
+
+def rate(
+    name: str, k: int, lists: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]], seed: int
+) -> dict[str, Any]:
+    """One row of the ranking table: mean Recall@k and NDCG@k over users, with 95 % bootstrap intervals."""
+    row: dict[str, Any] = {"recommender": name, "K": k, "users": len(lists)}
+    for metric, function in (("recall", recall_at), ("ndcg", ndcg_at)):
+        values = np.array([function(ranked, targets, k) for ranked, targets in zip(lists, wanted, strict=True)])
+        draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+        row[metric] = values.mean()
+        row[f"{metric}_low"], row[f"{metric}_high"] = np.percentile(values[draws].mean(1), [2.5, 97.5])
+    return row
+
+
+def _table(width: int, users: Sequence[int], rows: list[list[int]], scores: list[list[float]]) -> pd.DataFrame:
+    lists = pd.DataFrame({"K": width, "user": users, "identifier": rows, "score": scores})
+    lists = lists.explode(["identifier", "score"], ignore_index=True)
+    lists.insert(2, "rank", lists.groupby("user").cumcount() + 1)
+    return lists.astype({"identifier": "int64", "score": "float64"})
+
+
+def _search(
+    inputs: SearchInputs, target: Any, histories: list[list[int]], width: int, normalise: str
+) -> tuple[list[list[int]], list[list[float]]]:
+    """Identifier rows and scores of every history's list; a row is -1 where no such item exists."""
+    rows: list[list[int]] = [[]] * len(histories)
+    scores: list[list[float]] = [[]] * len(histories)
+    for chosen, prompts, mask in inputs.batches(histories, BATCH, name=f"target, K = {width}"):
+        found = beam_search(target, prompts, inputs.trie, beam_width=width, mask=mask, normalise=normalise)
+        for i, list_, list_scores in zip(
+            chosen, inputs.trie.rows[found.states].tolist(), found.scores.tolist(), strict=True
+        ):
+            rows[i], scores[i] = list_, list_scores
+    return rows, scores

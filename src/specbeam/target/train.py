@@ -1,0 +1,123 @@
+"""Language-model training on users' histories: the target, and the draft that every objective starts from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from specbeam import models
+from specbeam.data.prepared import load
+from specbeam.data.sequences import history_and_targets
+from specbeam.files import replacing
+from specbeam.prompts import PromptBuilder
+from specbeam.settings import ModelSettings, TrainingSettings
+from specbeam.training import Task, fit
+
+IGNORED = -100
+"""Label of tokens that are not targets (torch's cross-entropy skips it)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sequence of tokens of which the last `item_length` name the item to predict."""
+
+    tokens: list[int]
+    item_length: int
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def train_target(*, prepared: Path, settings: Any, model: Path, losses: Path, threads: int) -> None:
+    """Fine-tune the target on a prepared data set; writes the model folder and the loss table, atomically."""
+    _train(prepared, settings, settings.target.model, settings.target.training, model, losses, threads, "target")
+
+
+def train_draft(*, prepared: Path, settings: Any, model: Path, losses: Path, threads: int) -> None:
+    """Train the draft as a language model; what a pretrained draft brings from its pre-training."""
+    _train(prepared, settings, settings.draft.model, settings.draft.training, model, losses, threads, "draft")
+
+
+def language_model_task(
+    users: pd.DataFrame, builder: PromptBuilder, *, samples: str, history: int, loss_on_prompt: bool
+) -> Task:
+    """Next-token cross-entropy (nats a token); validation counts the tokens of the first validation item alone."""
+    train = history_and_targets(users, "train")
+    if samples == "sequence":
+        train = _windows(users, history)
+    valid = history_and_targets(users, "valid")
+    return Task(
+        train=_samples(train, builder),
+        valid=_samples(valid, builder),
+        collate=lambda batch: collate(batch, builder.pad_id),
+        loss=_loss("labels" if loss_on_prompt else "item_labels"),
+        valid_loss=_loss("item_labels"),
+    )
+
+
+def collate(samples: list[Sample], pad: int) -> dict[str, Tensor]:
+    """Right-padded `input_ids`, `attention_mask`, and labels of all tokens and of the item's tokens alone, [B, T]."""
+    length = max(len(sample) for sample in samples)
+    tokens = torch.full((len(samples), length), pad)
+    labels, item_labels = torch.full_like(tokens, IGNORED), torch.full_like(tokens, IGNORED)
+    for row, sample in enumerate(samples):
+        end, ids = len(sample), torch.tensor(sample.tokens)
+        tokens[row, :end] = labels[row, :end] = ids
+        item_labels[row, end - sample.item_length : end] = ids[-sample.item_length :]
+    mask = torch.arange(length) < torch.tensor([[len(sample)] for sample in samples])
+    return {"input_ids": tokens, "attention_mask": mask.long(), "labels": labels, "item_labels": item_labels}
+
+
+def _loss(labels: str) -> Callable[[PreTrainedModel, dict[str, Tensor]], dict[str, Tensor]]:
+    def loss(model: PreTrainedModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        targets = batch[labels][:, 1:]
+        return {"loss": F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)}
+
+    return loss
+
+
+def _windows(users: pd.DataFrame, history: int) -> pd.DataFrame:
+    """Every training item in one window of at most history + 1 items; the last window of a user is full."""
+    rows = []
+    for user, items in zip(users["user"], users["train"], strict=True):
+        for end in range(len(items), 1, -(history + 1)):
+            window = items[max(0, end - history - 1) : end]
+            if len(window) > 1:
+                rows.append({"user": user, "history": window[:-1], "targets": window[-1:]})
+    return pd.DataFrame(rows, columns=["user", "history", "targets"])
+
+
+def _samples(pairs: pd.DataFrame, builder: PromptBuilder) -> list[Sample]:
+    samples = []
+    for history, targets in zip(pairs["history"], pairs["targets"], strict=True):
+        item = builder.item_tokens(targets[0])
+        samples.append(Sample(builder(history) + item, len(item)))
+    return samples
+
+
+def _train(
+    prepared: Path, settings: Any, architecture: ModelSettings, training: TrainingSettings, model: Path, losses: Path,
+    threads: int, name: str,
+) -> None:  # fmt: skip
+    torch.set_num_threads(threads)
+    data = load(prepared)
+    prompt = settings.prompt
+    builder = PromptBuilder(
+        style=prompt.style, history=prompt.history, tokenizer=data.tokenizer, catalogue=data.catalogue
+    )
+    task = language_model_task(
+        data.users, builder, samples=training.samples, history=prompt.history, loss_on_prompt=training.loss_on_prompt
+    )
+    network = models.create(architecture, data.tokenizer, seed=settings.seed)
+    device = models.choose_device(settings.device)
+    network, table = fit(network, task, training, seed=settings.seed, device=device, name=name)
+    models.save(network, model)
+    with replacing(losses) as temporary:
+        table.to_csv(temporary, index=False)
