@@ -5,11 +5,16 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from specbeam.data.prepare import prepare
 from specbeam.data.synthetic import generate
 from specbeam.settings import ModelSettings, SyntheticSettings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that spin for one another made tiny models 80 times slower
+hypothesis.settings.register_profile("specbeam", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("specbeam")
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from specbeam.errors import SpecbeamError
@@ -18,7 +19,7 @@ CONTEXT = 1024
 
 
 def choose_device(setting: str) -> torch.device:
-    """The device for "auto" (CUDA if there is one), "cpu" or "cuda"; raises SpecbeamError for a GPU that is not there."""
+    """The device for "auto" (CUDA if there is one), "cpu" or "cuda"; raises SpecbeamError for a GPU that is missing."""
     if setting == "cuda" and not torch.cuda.is_available():
         raise SpecbeamError("device: cuda was asked for, but torch sees no GPU here; use auto or cpu")
     return torch.device("cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu")
@@ -49,8 +50,10 @@ def load(folder: Path, *, dtype: str, device: torch.device) -> PreTrainedModel:
     if not (Path(folder) / "config.json").is_file():
         raise SpecbeamError(f"{folder}: expected a model saved by save_pretrained, found no config.json")
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa")
-    except (OSError, ValueError, RuntimeError) as error:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise SpecbeamError(f"{folder}: cannot load this model: {error}") from error
     return model.to(device).eval()
 
@@ -83,10 +86,10 @@ def _from_base(settings: ModelSettings, tokenizer: Any) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(
             settings.base,
             revision=settings.revision or "main",
-            dtype=getattr(torch, settings.dtype),
+            dtype=getattr(torch, settings.dtype) if settings.lora else torch.float32,  # what is trained needs float32
             attn_implementation="sdpa",
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise SpecbeamError(
             f"cannot load {settings.base} (revision {settings.revision}): expected a hub model that you may read, or a "
             f"folder with config.json and safetensors weights. {error}"
@@ -109,4 +112,8 @@ def _with_adapters(model: PreTrainedModel, lora: LoraSettings) -> PreTrainedMode
         target_modules=lora.modules,
         modules_to_save=sorted(trained),
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # peft keeps whole modules in the base's precision
+    return adapted

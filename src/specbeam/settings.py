@@ -17,6 +17,7 @@ Verification = Literal["strict", "relaxed"]
 DatasetName = Literal["synthetic", "beauty", "games"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=1e-3)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -49,7 +50,8 @@ class SyntheticSettings(Section):
 
 class PromptSettings(Section):
     style: Literal["compact", "natural"] = "compact"
-    """`compact`: the history's item tokens alone; `natural`: the paper's instruction around them (needs a text tokenizer)."""
+    """`compact`: the history's item tokens alone; `natural`: the paper's instruction around them, for a model that
+    knows English."""
     history: Annotated[int, Field(ge=1, le=200)] = 20
     """Most recent items in a prompt."""
 
@@ -85,14 +87,14 @@ class ModelSettings(Section):
             raise ValueError(f"hidden_size must be an even multiple of heads, got {self.hidden_size} and {self.heads}")
         if self.lora and not self.base:
             raise ValueError("lora adapts a pretrained model: set base, or remove lora")
-        if self.base and "/" in self.base and not Path(self.base).exists() and not self.revision:
-            raise ValueError(f"base {self.base!r} looks like a hub model: set revision to a commit, to pin it")
+        if self.base and not Path(self.base).exists() and not self.revision:
+            raise ValueError(
+                f"base {self.base!r} is no folder here; for a hub model, set revision to a commit, to pin it"
+            )
         return self
 
 
 class TrainingSettings(Section):
-    samples: Literal["sequence", "last_item"] = "sequence"
-    """`sequence`: every position of a user's training items, in windows; `last_item`: the paper's one sample a user."""
     loss_on_prompt: bool = True
     """Whether the history's tokens are targets too (the authors' code: yes)."""
     epochs: Count = 10
@@ -110,9 +112,14 @@ class TrainingSettings(Section):
     """Autocast precision of training."""
 
 
+class LanguageModelSettings(TrainingSettings):
+    samples: Literal["sequence", "last_item"] = "sequence"
+    """`sequence`: every position of a user's training items, in windows; `last_item`: the paper's one sample a user."""
+
+
 class TargetSettings(Section):
     model: ModelSettings = ModelSettings()
-    training: TrainingSettings = TrainingSettings()
+    training: LanguageModelSettings = LanguageModelSettings()
 
 
 class TrajectorySettings(Section):
@@ -128,13 +135,13 @@ class DraftSettings(Section):
     """The draft and the language-model training that all objectives start from."""
 
     model: ModelSettings = ModelSettings(hidden_size=64, layers=2, intermediate_size=128)
-    training: TrainingSettings = TrainingSettings()
+    training: LanguageModelSettings = LanguageModelSettings()
 
 
 class ObjectiveSettings(Section):
     alpha: Fraction = 0.7
     """loss = alpha * alignment + (1 - alpha) * cross-entropy; ignored by sft."""
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
     """Divides the logits inside atspeed_s and atspeed_r."""
     softmax_of: Literal["logits", "probabilities"] = "logits"
     """`probabilities` is the authors' form of atspeed_s: softmax(probabilities / temperature)."""
@@ -157,7 +164,7 @@ class DecodingSettings(Section):
     """Softmax over the tokens that the constraint allows, or over the full vocabulary before the constraint."""
     draft_length: Count = 3
     """Levels drafted a round (gamma)."""
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
     """Of the sampling in relaxed verification."""
 
 

@@ -37,7 +37,7 @@ class TeacherTree:
 
     @classmethod
     def of(cls, paths: np.ndarray, truth: np.ndarray, trie: Trie) -> "TeacherTree":
-        """From the states [K, L] after each token of the trajectories, and those [L] of the true item; `trie` on the CPU."""
+        """From the states [K, L] after each token of the trajectories and [L] of the true item's; `trie` on the CPU."""
         first_edge, parent_of = trie.first_edge.numpy(), trie.parents.numpy()
         states, parents = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
         for depth in range(1, trie.depth):
@@ -70,7 +70,9 @@ class TreeBatch:
         """Pad `trees` on `device`; `trie` lies on the CPU."""
         states = [_padded([tree.states[d] for tree in trees], trie.dead) for d in range(trie.depth)]
         parents = [_padded([tree.parents[d] for tree in trees], 0) for d in range(trie.depth)]
-        tokens = [torch.where(s == trie.dead, 0, trie.tokens[(s - 1).clamp(0, len(trie.tokens) - 1)]) for s in states]
+        edges = [(s - 1).clamp(0, len(trie.tokens) - 1) for s in states]  # state s > 0 ends edge s - 1
+        real = [(s > 0) & (s < trie.dead) for s in states]
+        tokens = [torch.where(r, trie.tokens[e], 0) for r, e in zip(real, edges, strict=True)]
         return cls(*([x.to(device) for x in level] for level in (states, tokens, parents)))
 
     def attach(self, tree: TokenTree) -> list[Tensor]:
@@ -82,7 +84,7 @@ class TreeBatch:
 
 
 def children_logits(logits: Tensor, states: Tensor, trie: Trie, depth: int) -> tuple[Tensor, Tensor]:
-    """The logits [B, M, C] of each state's children among `logits` [B, M, vocabulary], and bool [B, M, C]: is it a child?"""
+    """The logits [B, M, C] of each state's children, out of `logits` [B, M, vocabulary]; bool [B, M, C]: a child?"""
     children = trie.children(states, depth)
     return logits.gather(2, children.tokens), children.allowed
 
@@ -139,7 +141,7 @@ class Shard:
             raise SpecbeamError(f"{path}: not a shard of trajectories ({error}); delete it and record again") from error
 
     def trees(self, trie: Trie) -> list[tuple[int, TeacherTree, list[np.ndarray]]]:
-        """User, tree, and log-probabilities float16 [m, C] by depth (-inf at padding) of every user; `trie` on the CPU."""
+        """Every user, tree, and log-probabilities float16 [m, C] by depth, -inf at padding; `trie` on the CPU."""
         first_edge, rebuilt = trie.first_edge.numpy(), []
         for i, user in enumerate(self.users):
             paths = self.paths[i][self.paths[i, :, -1] >= 0].astype(np.int64)

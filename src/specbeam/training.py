@@ -4,7 +4,6 @@ A stage brings samples, a way to batch them and a loss; the loop brings epochs, 
 the choice of the best epoch, and the record of losses.
 """
 
-import copy
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device
 from torch import Tensor
 from tqdm import tqdm
@@ -52,7 +52,7 @@ def fit(
 
     The losses have one row an epoch: epoch, step, train_loss, valid_loss (nats), every other loss that the task
     records, and `kept`, True for the epoch whose weights are returned. The order of batches depends on `seed` alone.
-    Raises SpecbeamError when a loss is not a number.
+    Raises SpecbeamError when there is nothing to train on or a loss is not finite.
     """
     if not task.train or not task.valid:
         raise SpecbeamError(
@@ -66,72 +66,59 @@ def fit(
 def _fit(
     model: PreTrainedModel, task: Task, settings: TrainingSettings, seed: int, device: torch.device, name: str
 ) -> tuple[PreTrainedModel, pd.DataFrame]:
-    accelerator = Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision=MIXED_PRECISION[settings.precision],
-        gradient_accumulation_steps=math.ceil(settings.batch_size / settings.micro_batch_size),
-    )
+    AcceleratorState._reset_state()  # or a second training in one process could not have another precision
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[settings.precision])
+    if settings.precision == "float32":
+        model = model.float()
     order = np.random.default_rng(seed)
-    micro_batches = math.ceil(len(task.train) / settings.micro_batch_size)
-    steps = settings.epochs * math.ceil(micro_batches / accelerator.gradient_accumulation_steps)
+    steps = settings.epochs * math.ceil(len(task.train) / settings.batch_size)
     optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98))
     model, optimizer = accelerator.prepare(model, optimizer)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, settings.warmup))
     rows, best = [], None
-    with tqdm(total=settings.epochs * micro_batches, desc=name, unit="batch", disable=None) as progress:
+    with tqdm(total=steps, desc=name, unit="step", disable=None) as progress:
         for epoch in range(1, settings.epochs + 1):
-            batches = _batches(task.train, settings.micro_batch_size, order)
+            batches = (_split(b, settings.micro_batch_size) for b in _batches(task.train, settings.batch_size, order))
             train_loss = _train_epoch(accelerator, model, task, batches, optimizer, schedule, progress, name)
             valid = _validate(accelerator, model, task, settings.micro_batch_size)
-            extra = {key: value for key, value in valid.items() if key != "loss"}
-            rows.append(
-                {
-                    "epoch": epoch,
-                    "step": schedule.last_epoch,
-                    "train_loss": train_loss,
-                    "valid_loss": valid["loss"],
-                    **extra,
-                }
-            )
-            log.info(
-                "%s: epoch %d of %d, train %.4f, valid %.4f", name, epoch, settings.epochs, train_loss, valid["loss"]
-            )
-            if best is None or valid["loss"] < rows[best]["valid_loss"]:
-                best, weights = len(rows) - 1, copy.deepcopy(accelerator.unwrap_model(model).state_dict())
+            _check_finite(valid["loss"], "validation loss", name, schedule.last_epoch)
+            valid_loss = valid.pop("loss")
+            step = {"epoch": epoch, "step": schedule.last_epoch}
+            rows.append({**step, "train_loss": train_loss, "valid_loss": valid_loss, **valid})
+            log.info("%s: epoch %d of %d, train %.4f, valid %.4f", name, epoch, settings.epochs, train_loss, valid_loss)
+            if best is None or valid_loss < rows[best]["valid_loss"]:
+                best, weights = len(rows) - 1, _trained_weights(accelerator.unwrap_model(model))
             elif len(rows) - 1 - best >= settings.patience:
                 log.info("%s: no better validation loss for %d epochs, stopping", name, settings.patience)
                 break
-    model = accelerator.unwrap_model(model)
-    model.load_state_dict(weights)
+    model = accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # from here on its passes are not autocast
+    model.load_state_dict(weights, strict=False)
     losses = pd.DataFrame(rows)
     losses["kept"] = losses.index == best
     return model.eval(), losses
 
 
 def _train_epoch(
-    accelerator: Accelerator, model: Any, task: Task, batches: Iterator[list[Any]], optimizer: Any, schedule: Any,
+    accelerator: Accelerator, model: Any, task: Task, batches: Iterator[list[list[Any]]], optimizer: Any, schedule: Any,
     progress: Any, name: str,
 ) -> float:  # fmt: skip
+    """One step a batch, whose parts add up their gradients, each sample with the same weight; returns the mean loss."""
     model.train()
     total, count = 0.0, 0
-    for samples in batches:
-        batch = send_to_device(task.collate(samples), accelerator.device)
-        with accelerator.accumulate(model):
+    for parts in batches:
+        size, value = sum(map(len, parts)), 0.0
+        for samples in parts:
+            batch = send_to_device(task.collate(samples), accelerator.device)
             with accelerator.autocast():
-                loss = task.loss(model, batch)["loss"]
+                loss = task.loss(model, batch)["loss"] * (len(samples) / size)
             accelerator.backward(loss)
-            if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            if accelerator.sync_gradients:
-                schedule.step()
-            optimizer.zero_grad()
-        value = loss.item()
-        if not math.isfinite(value):
-            raise SpecbeamError(
-                f"{name}: the loss became {value} at step {schedule.last_epoch}; lower the learning rate, or train in float32"
-            )
-        total, count = total + value * len(samples), count + len(samples)
+            value += loss.item()
+        _check_finite(value, "loss", name, schedule.last_epoch + 1)
+        accelerator.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        total, count = total + value * size, count + size
         progress.update()
         progress.set_postfix(loss=f"{value:.3f}", refresh=False)
     return total / count
@@ -152,7 +139,7 @@ def _validate(accelerator: Accelerator, model: Any, task: Task, size: int) -> di
 
 
 def _batches(samples: Sequence[Any], size: int, order: np.random.Generator) -> Iterator[list[Any]]:
-    """Shuffled batches of similar lengths: samples are sorted by length within blocks of 50 batches, to save padding."""
+    """Shuffled batches of similar lengths (sorted within blocks of 50 batches), to save padding."""
     shuffled = order.permutation(len(samples))
     lengths = np.array([len(samples[i]) for i in shuffled])
     blocks = (range(start, min(start + 50 * size, len(samples))) for start in range(0, len(samples), 50 * size))
@@ -162,6 +149,24 @@ def _batches(samples: Sequence[Any], size: int, order: np.random.Generator) -> I
         chunks += [shuffled[in_order[i : i + size]] for i in range(0, len(in_order), size)]
     for number in order.permutation(len(chunks)):
         yield [samples[i] for i in chunks[number]]
+
+
+def _split(samples: list[Any], size: int) -> list[list[Any]]:
+    """The parts of a batch that one forward pass takes each."""
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
+
+
+def _check_finite(value: float, what: str, name: str, step: int) -> None:
+    if not math.isfinite(value):
+        raise SpecbeamError(
+            f"{name}: expected a finite {what}, got {value} at step {step}; "
+            "lower the learning rate, or train in float32"
+        )
+
+
+def _trained_weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    """A copy, on the CPU, of the weights that training changes (of a large adapted model a small part)."""
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def _groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:

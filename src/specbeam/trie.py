@@ -72,7 +72,7 @@ class Trie:
 
     @classmethod
     def position_wise(cls, identifiers: np.ndarray | Tensor) -> "Trie":
-        """The weaker constraint: at position t any token that some identifier has there. Names items that do not exist."""
+        """The weaker constraint: at position t any token that some identifier has there; it admits unreal items."""
         identifiers = _checked(identifiers)
         tokens = [np.unique(column) for column in identifiers.T]
         depths = np.concatenate([np.full(len(column), depth) for depth, column in enumerate(tokens)])
@@ -120,7 +120,7 @@ class Trie:
         return Children(self.tokens[edges], torch.where(allowed, self.targets[edges], self.dead), allowed)
 
     def walk(self, sequences: Tensor) -> Tensor:
-        """States [..., t] after each token of `sequences` int [..., t] read from the root; `dead` once it leaves the trie."""
+        """States [..., t] after each token of `sequences` int [..., t], from the root on; `dead` once off the trie."""
         states = torch.zeros_like(sequences[..., 0])
         path = []
         for depth in range(sequences.shape[-1]):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from models_for_tests import random_catalogue, random_prompt, tiny_model
 
+from models_for_tests import random_catalogue, random_prompt, tiny_model
 from specbeam.decoding.beam_search import beam_search
 from specbeam.decoding.support import TESTED_FAMILIES
 from specbeam.errors import SpecbeamError

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models_for_tests import random_catalogue, random_prompt, tiny_model
 
+from models_for_tests import random_catalogue, random_prompt, tiny_model
 from specbeam.decoding.beam_search import Ranking, beam_search
 from specbeam.decoding.rules import Relaxed
 from specbeam.decoding.speculative import speculative_search
@@ -42,8 +42,8 @@ def test_strict_is_the_targets_own_beam_search(
     prompt = random_prompt(seed, 5 + seed)
     expected = beam_search(target, prompt, trie, beam_width=beam_width, normalise=normalise)
     found = speculative_search(
-        target, draft, prompt, trie, beam_width=beam_width, draft_beam_width=beam_width + extra, draft_length=draft_length,
-        normalise=normalise,
+        target, draft, prompt, trie, beam_width=beam_width, draft_beam_width=beam_width + extra,
+        draft_length=draft_length, normalise=normalise,
     )  # fmt: skip
     assert_same_list(found, expected)
     counters = found.counters

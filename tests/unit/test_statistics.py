@@ -5,7 +5,7 @@ from specbeam.catalogue import Catalogue
 from specbeam.data.popularity import popularity_ranking
 from specbeam.data.sequences import history_and_targets, read_raw
 from specbeam.data.statistics import save_statistics, statistics
-from specbeam.measurement.ranking import ndcg_at, recall_at
+from specbeam.ranking import ndcg_at, recall_at
 
 # The table in METHOD.md, from the authors' files; means and shares to the digits given there.
 REAL = {

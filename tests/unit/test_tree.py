@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from models_for_tests import random_prompt, tiny_model
 
+from models_for_tests import random_prompt, tiny_model
 from specbeam.decoding.tree import ROOT, TokenTree
 
 

@@ -1,16 +1,19 @@
 """The alignment terms, as pure functions of one distribution over a state's children. METHOD: "Alignment objectives".
 
 Shapes: `q` draft logits and `p` target log-probabilities, float32 [..., C]; `allowed` bool [..., C] marks the children.
-Each returns one value a state, [...], in nats (or, for a distance, between 0 and 1). Forbidden entries may hold anything;
-they neither count nor receive a gradient. A state with a single child costs nothing: there the trie decides.
+Each returns one value a state, [...], in nats (or, for a distance, between 0 and 1). Forbidden entries may hold
+anything; they neither count nor receive a gradient. A state with a single child costs nothing: there the trie decides.
 """
 
 import torch
 from torch import Tensor
 
+FORBIDDEN = torch.finfo(torch.float32).min / 1e6
+"""Stands for the log-probability -inf, whose differences and gradients would be NaN."""
+
 
 def log_softmax(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Log-softmax over the allowed entries; a large negative number elsewhere, never -inf, so that gradients are finite."""
+    """Log-softmax over the allowed entries; elsewhere a large negative number, not -inf: gradients stay finite."""
     return logits.masked_fill(~allowed, FORBIDDEN).log_softmax(-1)
 
 
@@ -41,8 +44,8 @@ def atspeed_s(
 ) -> Tensor:
     """Alignment for strict verification: KL(q~ || p~) + p~_K H(q~) over S_q, the draft's `k` likeliest children.
 
-    q~ and p~ are renormalised over S_q, H is the entropy, and p~_K the target's share of the draft's k-th child (the last
-    one, where there are fewer): weight that the target puts at the border of what the draft keeps makes q concentrate.
+    q~ and p~ are renormalised over S_q, H is the entropy, and p~_K the target's share of the draft's k-th child (the
+    last one, where there are fewer): weight that the target puts at the border of what the draft keeps makes q sharp.
 
     `softmax_of="probabilities"` is the authors' form, softmax(probabilities / temperature).
     """
@@ -72,6 +75,3 @@ def _probabilities(logits: Tensor, allowed: Tensor, temperature: float) -> Tenso
 def _kl(log_a: Tensor, log_b: Tensor, allowed: Tensor) -> Tensor:
     """KL(a || b)."""
     return (log_a.exp() * (log_a - log_b)).masked_fill(~allowed, 0).sum(-1)
-
-
-FORBIDDEN = torch.finfo(torch.float32).min / 1e6

@@ -1,10 +1,10 @@
-"""Aligning the draft: loss = alpha * alignment + (1 - alpha) * cross-entropy on the ground truth, one draft an objective.
+"""Aligning the draft: loss = alpha * alignment + (1 - alpha) * cross-entropy on the ground truth, for one objective.
 
 One pass of the draft a user reads prompt and teacher tree once (specbeam.teacher), whatever the number of trajectories.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from specbeam.settings import ObjectiveSettings
 from specbeam.teacher import Shard, TeacherTree, TreeBatch, children_logits
 from specbeam.training import Losses, Task, fit
 from specbeam.trie import Trie
+
+IGNORED = -100
+"""Label of tokens that are not targets (torch's cross-entropy skips it)."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,11 @@ class Alignment:
         """The weighted sum, the alignment term (mean over users, trajectories and depths) and the cross-entropy."""
         prompts = batch["prompts"]
         tree = TokenTree(model, prompts, batch["mask"])
-        nodes = TreeBatch(batch["states"], batch["tokens"], batch["parents"]).attach(tree)
+        TreeBatch(batch["states"], batch["tokens"], batch["parents"]).attach(tree)
         logits = model(**tree.inputs(), use_cache=False).logits.float()
-        by_depth = [logits.gather(1, _rows(prompts.shape[1] - 1 + at, logits.shape[2])) for at in nodes]
-        cross_entropy = self._cross_entropy(logits, by_depth, batch)
+        widths = [states.shape[1] for states in batch["states"]]
+        read, *by_depth = logits.split([prompts.shape[1] - 1, *widths], 1)  # the root is the prompt's last token
+        cross_entropy = self._cross_entropy(read, by_depth, batch)
         if self.objective == "sft":
             return {"loss": cross_entropy, "alignment": torch.zeros_like(cross_entropy), "cross_entropy": cross_entropy}
         alignment = sum(self._alignment(depth, at, batch) for depth, at in enumerate(by_depth)) / self.trie.depth
@@ -85,7 +89,7 @@ class Alignment:
         """The objective's term at one depth, averaged over users and, by weight, over their states."""
         q, allowed = children_logits(logits, batch["states"][depth], self.trie, depth)
         p, counts = batch["log_p"][depth].float().clamp(min=terms.FORBIDDEN), batch["counts"][depth]
-        shares = counts / sum(x.sum((1, 2)) for x in batch["counts"][:1])[:, None, None].clamp(min=1)
+        shares = counts / batch["counts"][0].sum((1, 2))[:, None, None].clamp(min=1)  # of the user's trajectories
         if self.objective == "seqkd":
             return terms.cross_entropy(q, shares, allowed).sum(1).mean()
         if self.objective in ("wordkd", "tvdkd"):
@@ -100,29 +104,25 @@ class Alignment:
             values = terms.atspeed_s(p, q, allowed, k=self.beam_width, **form)
         return (values * shares.sum(2)).sum(1).mean()
 
-    def _cross_entropy(self, logits: Tensor, by_depth: list[Tensor], batch: dict[str, Any]) -> Tensor:
+    def _cross_entropy(self, read: Tensor, by_depth: list[Tensor], batch: dict[str, Any]) -> Tensor:
         """Next-token cross-entropy over the full vocabulary: the true item's tokens and, if asked for, the prompt's."""
-        truth, length = batch["truth"], batch["prompts"].shape[1]
+        truth = batch["truth"]
         item = [at.gather(1, _rows(truth[:, d, :1], at.shape[2])) for d, at in enumerate(by_depth)]
         states = [s.gather(1, truth[:, d, :1]) for d, s in enumerate(batch["states"])]
         children = [self.trie.children(s, d).tokens.squeeze(1) for d, s in enumerate(states)]
         labels = [tokens.gather(1, truth[:, d, 1:]) for d, tokens in enumerate(children)]
         rows, targets = torch.cat(item, 1), torch.cat(labels, 1)
         if self.loss_on_prompt:
-            read = batch["mask"][:, :-1]
-            following = torch.where(read, batch["prompts"][:, 1:], IGNORED)
-            rows, targets = torch.cat([logits[:, : length - 1], rows], 1), torch.cat([following, targets], 1)
+            following = torch.where(batch["mask"][:, :-1], batch["prompts"][:, 1:], IGNORED)
+            rows, targets = torch.cat([read, rows], 1), torch.cat([following, targets], 1)
         return F.cross_entropy(rows.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
 
-IGNORED = -100
-
-
 def align(
-    *, prepared: Path, base: Path, trajectories: Sequence[Path], valid: Path, objective: str, settings: Any, model: Path,
-    losses: Path, threads: int,
+    *, prepared: Path, base: Path, trajectories: Sequence[Path], valid: Path, objective: str, settings: Any,
+    model: Path, losses: Path, threads: int,
 ) -> None:  # fmt: skip
-    """Train the draft in `base` by one objective on recorded trajectories; writes model folder and losses, atomically."""
+    """Train the draft in `base` by one objective on recorded trajectories; writes model and losses, atomically."""
     inputs = SearchInputs.of(prepared, settings, constraint="trie", threads=threads)
     trie = inputs.trie.to("cpu")
     train, width = _samples(inputs, trie, trajectories, "train")
@@ -133,7 +133,8 @@ def align(
         training.loss_on_prompt,
     )  # fmt: skip
     draft = models.load(base, dtype="float32", device=inputs.device)
-    task = Task(train, validation, alignment.collate, alignment.loss, alignment.loss)
+    judge = replace(alignment, loss_on_prompt=False)  # a validation prompt holds training items, known by heart
+    task = Task(train, validation, alignment.collate, alignment.loss, judge.loss)
     draft, table = fit(draft, task, training, seed=settings.seed, device=inputs.device, name=objective)
     models.save(draft, model)
     with replacing(losses) as temporary:

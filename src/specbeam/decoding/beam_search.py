@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -104,13 +103,13 @@ def check_search(model: PreTrainedModel, prompts: Tensor, trie: Trie, beam_width
     context = getattr(model.config, "max_position_embeddings", None)
     if context is not None and prompts.shape[1] + trie.depth - 1 > context:
         raise SpecbeamError(
-            f"prompt of {prompts.shape[1]} tokens and identifiers of {trie.depth} exceed the model's context of {context}: "
-            "shorten prompt.history"
+            f"a prompt of {prompts.shape[1]} tokens and an identifier of {trie.depth} exceed the model's context "
+            f"of {context}: shorten prompt.history"
         )
     if trie.vocabulary > model.config.vocab_size:
         raise SpecbeamError(
-            f"the catalogue uses token ids up to {trie.vocabulary - 1}, the model writes {model.config.vocab_size} tokens: "
-            "they do not belong together"
+            f"the catalogue uses token ids up to {trie.vocabulary - 1}, the model writes {model.config.vocab_size} "
+            "tokens: they do not belong together"
         )
     if trie.tokens.device != prompts.device:
         raise SpecbeamError(f"trie on {trie.tokens.device}, prompts on {prompts.device}: move one with .to(device)")

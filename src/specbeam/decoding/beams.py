@@ -49,7 +49,7 @@ class Candidates:
     """int64 [B, W * C]: rank of the parent beam."""
 
     def take(self, indices: Tensor, beams: Beams) -> tuple[Beams, Tensor]:
-        """The chosen continuations `indices` [B, k] as beams (nodes unset: the parents'), and their parents' ranks [B, k]."""
+        """The continuations `indices` [B, k] as beams (nodes still the parents'), and their parents' ranks [B, k]."""
         scores, tokens, states, parents = (
             x.gather(1, indices) for x in (self.scores, self.tokens, self.states, self.parents)
         )
@@ -75,9 +75,10 @@ def expand(logits: Tensor, beams: Beams, children: Children, normalise: str) -> 
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
-    """Indices [B, k] of the k best of float32 `scores` [B, n], in order; equal scores by the smaller index, on any device.
+    """Indices [B, k] of the k best of float32 `scores` [B, n], in order; equal scores by the smaller index.
 
-    Each score becomes an integer that sorts alike, with the index in its low bits, so that no two are equal.
+    Each score becomes an integer that sorts alike, with the index in its low bits, so that no two are
+    equal and every device gives the same order.
     """
     bits = (scores + 0.0).view(torch.int32).long()  # + 0.0 turns -0.0 into 0.0
     rank = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from specbeam import models
 from specbeam.data.prepared import Prepared, load
+from specbeam.decoding.beam_search import Ranking
 from specbeam.prompts import PromptBuilder
 from specbeam.trie import Trie
 
@@ -24,6 +25,9 @@ class SearchInputs:
     data: Prepared
     builder: PromptBuilder
     trie: Trie
+    """The constraint."""
+    items: Trie
+    """All real items, whatever the constraint."""
     device: torch.device
 
     @classmethod
@@ -34,9 +38,10 @@ class SearchInputs:
         builder = PromptBuilder(
             style=prompt.style, history=prompt.history, tokenizer=data.tokenizer, catalogue=data.catalogue
         )
-        build = Trie.of if constraint == "trie" else Trie.position_wise
         device = models.choose_device(settings.device)
-        return cls(data, builder, build(builder.identifiers).to(device), device)
+        items = Trie.of(builder.identifiers).to(device)
+        trie = items if constraint == "trie" else Trie.position_wise(builder.identifiers).to(device)
+        return cls(data, builder, trie, items, device)
 
     def model(self, folder: Path, dtype: str) -> PreTrainedModel:
         """A saved model in the precision `dtype`, for decoding."""
@@ -46,10 +51,15 @@ class SearchInputs:
         """int64 [1, P]: the prompt for one history of items."""
         return torch.tensor([self.builder(history)], device=self.device)
 
+    def rows(self, found: Ranking) -> list[list[int]]:
+        """The identifier rows [B][K] of recommended sequences, -1 where there is no such item."""
+        rows = self.items.rows[self.items.walk(found.sequences)[..., -1]]
+        return rows.masked_fill(~found.scores.isfinite(), -1).tolist()
+
     def batches(
         self, histories: Sequence[Sequence[int]], size: int, *, name: str
     ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-        """Left-padded batches of similar lengths with a progress bar: positions in `histories`, prompts [B, P], mask [B, P]."""
+        """Left-padded batches of similar lengths: positions in `histories`, prompts [B, P], mask [B, P]."""
         prompts = [self.builder(history) for history in histories]
         order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         with tqdm(total=len(prompts), desc=name, unit="user", disable=None) as progress:

@@ -9,12 +9,13 @@ TESTED_FAMILIES = ("llama", "qwen3", "mistral", "gpt2")
 
 
 def check_model(model: PreTrainedModel) -> None:
-    """Raise SpecbeamError unless `model` takes a 4D boolean mask correctly, as tested against transformers' generate."""
+    """Raise SpecbeamError unless `model` takes a 4D boolean mask correctly, as tested against generate."""
     family, attention = model.config.model_type, model.config._attn_implementation
     if family not in TESTED_FAMILIES:
         raise SpecbeamError(
-            f"model family {family!r} is not among those whose tree attention is tested ({', '.join(TESTED_FAMILIES)}); "
-            "add it to tests/equivalence and to specbeam.decoding.support once its lists equal generate's"
+            f"model family {family!r} is not among those whose tree attention is tested "
+            f"({', '.join(TESTED_FAMILIES)}); add it to tests/equivalence and to "
+            "specbeam.decoding.support once its lists equal generate's"
         )
     if attention != "sdpa":
         raise SpecbeamError(f"tree attention needs attn_implementation='sdpa', the model was loaded with {attention!r}")

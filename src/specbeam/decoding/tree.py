@@ -17,8 +17,8 @@ ROOT = 0
 class TokenTree:
     """B prompts, the trees attached to them, and the model's cache of everything read so far.
 
-    Nodes are numbered in the order of `attach`, from 1; `ROOT` is the prompt's last token. `attach` is bookkeeping only;
-    `forward` reads everything attached since the last call in one pass of the model.
+    Nodes are numbered in the order of `attach`, from 1; `ROOT` is the prompt's last token. `attach` is bookkeeping
+    only; `forward` reads everything attached since the last call in one pass of the model.
 
     Args:
         model: a causal language model of a supported family (specbeam.decoding.support).
@@ -60,8 +60,10 @@ class TokenTree:
         return torch.arange(old, old + width, device=tokens.device).expand(batch, -1)
 
     def inputs(self) -> dict[str, Tensor]:
-        """Model inputs for one pass over all nodes not read yet (the prompt with them, the first time): tokens, the bool
-        mask [B, 1, tokens, slots] of what each may see, and positions."""
+        """Model inputs for one pass over all nodes not read yet, the first time with the prompt.
+
+        They are tokens, the bool mask [B, 1, tokens, slots] of what each may see, and positions.
+        """
         check_length(self.model, self.prompts.shape[1] + self.size - 1)
         tokens, positions, sees = (x[:, self._read :] for x in (self._tokens, self._positions, self._sees))
         if self._read == 0:
@@ -107,7 +109,7 @@ class TokenTree:
         return renumbered
 
     def _prompt_sees(self) -> Tensor:
-        """bool [B, P - 1, P + nodes - 1]: causal, without padding; padding sees itself, for a softmax over nothing is NaN."""
+        """bool [B, P - 1, P + nodes - 1]: causal, padding left out; it sees itself, as softmax over nothing is NaN."""
         length, width = self.prompts.shape[1], self._sees.shape[2]
         causal = torch.ones(length, width, dtype=torch.bool, device=self.mask.device).tril()
         itself = torch.eye(length, width, dtype=torch.bool, device=self.mask.device)

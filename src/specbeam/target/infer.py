@@ -12,7 +12,7 @@ from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.beam_search import beam_search
 from specbeam.decoding.inputs import SearchInputs
 from specbeam.files import replacing
-from specbeam.measurement.ranking import ndcg_at, recall_at
+from specbeam.ranking import ndcg_at, recall_at
 
 BATCH = 16
 RESAMPLES = 1000
@@ -70,8 +70,6 @@ def _search(
     scores: list[list[float]] = [[]] * len(histories)
     for chosen, prompts, mask in inputs.batches(histories, BATCH, name=f"target, K = {width}"):
         found = beam_search(target, prompts, inputs.trie, beam_width=width, mask=mask, normalise=normalise)
-        for i, list_, list_scores in zip(
-            chosen, inputs.trie.rows[found.states].tolist(), found.scores.tolist(), strict=True
-        ):
+        for i, list_, list_scores in zip(chosen, inputs.rows(found), found.scores.tolist(), strict=True):
             rows[i], scores[i] = list_, list_scores
     return rows, scores

@@ -16,7 +16,7 @@ from specbeam.data.prepared import load
 from specbeam.data.sequences import history_and_targets
 from specbeam.files import replacing
 from specbeam.prompts import PromptBuilder
-from specbeam.settings import ModelSettings, TrainingSettings
+from specbeam.settings import LanguageModelSettings, ModelSettings
 from specbeam.training import Task, fit
 
 IGNORED = -100
@@ -84,7 +84,10 @@ def _loss(labels: str) -> Callable[[PreTrainedModel, dict[str, Tensor]], dict[st
 
 
 def _windows(users: pd.DataFrame, history: int) -> pd.DataFrame:
-    """Every training item in one window of at most history + 1 items; the last window of a user is full."""
+    """Every training item in one window of at most history + 1 items, counted from the end.
+
+    A first item that would stand alone is left out: without a history it is no sample.
+    """
     rows = []
     for user, items in zip(users["user"], users["train"], strict=True):
         for end in range(len(items), 1, -(history + 1)):
@@ -103,8 +106,8 @@ def _samples(pairs: pd.DataFrame, builder: PromptBuilder) -> list[Sample]:
 
 
 def _train(
-    prepared: Path, settings: Any, architecture: ModelSettings, training: TrainingSettings, model: Path, losses: Path,
-    threads: int, name: str,
+    prepared: Path, settings: Any, architecture: ModelSettings, training: LanguageModelSettings, model: Path,
+    losses: Path, threads: int, name: str,
 ) -> None:  # fmt: skip
     torch.set_num_threads(threads)
     data = load(prepared)

@@ -32,7 +32,7 @@ def record(
         asked = asked.sample(min(len(asked), settings.trajectories.users), random_state=settings.seed).sort_index()
     asked = asked.iloc[shard::shards]
     histories = list(asked["history"])
-    true_rows = np.array([inputs.data.catalogue.row_of[targets[0]] for targets in asked["targets"]])
+    true_rows = np.array([inputs.data.catalogue.row_of[targets[0]] for targets in asked["targets"]], dtype=np.int64)
     width, depth, trie = settings.trajectories.beam_width, inputs.trie.depth, inputs.trie.to("cpu")
     truth = trie.walk(torch.from_numpy(inputs.builder.identifiers[true_rows])).numpy()
     paths = np.full((len(asked), width, depth), -1, dtype=np.int32)

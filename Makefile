@@ -1,0 +1,52 @@
+# `make run` runs a config to its figures; `make test` tests everything. Both first set up .venv, once.
+#
+#     make run                                    the embedded default
+#     make run CONFIG=config/beauty-small.yaml    another config
+#     make run CORES=4                            with at most four cores
+
+CONFIG ?= config/config.yaml
+CORES ?= all
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+READY := $(VENV)/.ready
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+.PHONY: run test lint setup clean help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+	@echo '    make lint    style checks of code and workflow'
+	@echo '    make clean   remove .venv (results stay)'
+
+run: $(READY)
+	@snakemake --cores $(CORES) --configfile $(CONFIG)
+	@specbeam show $(CONFIG)
+
+test: $(READY)
+	@pytest --cov --cov-report=term:skip-covered
+
+lint: $(READY)
+	@ruff check .
+	@ruff format --check .
+	@snakefmt --check Snakefile workflow
+	@snakemake --lint
+
+setup: $(READY)
+
+# A new pyproject.toml means new pins. The stamp is written last, so that an interrupted set-up starts again.
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	    { echo 'specbeam needs Python 3.11: install it, or name it: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { \
+	    echo 'This Python has no venv module: installing python3-venv.' >&2; \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; \
+	    else echo 'It needs root. Run this, then make again:  sudo apt-get install python3-venv' >&2; exit 1; fi; }
+	@echo 'Setting up $(VENV): this takes minutes, once.'
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV)

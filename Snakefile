@@ -1,0 +1,70 @@
+# The pipeline, from downloads to figures. One config file is one run:
+#
+#     snakemake --cores all                                         the embedded default, config/config.yaml
+#     snakemake --cores all --configfile config/beauty-small.yaml   another run
+#     snakemake --list                                              what else can be asked for
+
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+from specbeam.errors import SpecbeamError
+from specbeam.settings import parse as validated
+
+min_version("9.27")
+
+# Snakemake would merge a --configfile into this one, so that its keys leaked into other runs.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    settings = validated(config, source=", ".join(map(str, workflow.configfiles)))
+except SpecbeamError as error:
+    raise WorkflowError(str(error)) from None
+
+# Rules call `specbeam`: this interpreter's, whatever PATH says, and told whose death to die by.
+shell.prefix('set -euo pipefail; specbeam() {{ SPECBEAM_PARENT=$PPID exec {sys.executable:q} -m specbeam "$@"; }}; ')
+
+if settings.source.mirror:
+    # Through the environment: where the bytes came from is no reason to run anything again.
+    os.environ.setdefault("SPECBEAM_MIRROR", settings.source.mirror)
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    run=RESULTS,
+    downloads="results/downloads",
+
+
+wildcard_constraints:
+    dataset="|".join(DATASETS),
+    objective="|".join(OBJECTIVES),
+    figure="|".join(FIGURES),
+    K=r"\d+",
+    shard=r"\d+",
+
+
+include: "workflow/rules/download.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/target.smk"
+include: "workflow/rules/trajectories.smk"
+include: "workflow/rules/alignment.smk"
+include: "workflow/rules/measurement.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/targets.smk"
+include: "workflow/rules/lock.smk"
+
+
+rule all:
+    """Figures and the summary table of every data set in the config (the default)."""
+    default_target: True
+    input:
+        finished(settings.datasets),
+    localrule: True
+    message:
+        "everything is in {RESULTS}"

@@ -1,0 +1,318 @@
+"""`specbeam <verb>`: one verb a stage, called by the workflow's rules and usable without them.
+
+Each verb only parses its options and calls the stage's function; imports stand inside the verbs, so that `--help` and
+dry runs load neither torch nor transformers. `--settings` takes a config file, or JSON with just the sections that the
+stage reads (specbeam.stages). Exit codes: 0 done, 1 a problem that the message says how to mend, 2 wrong usage.
+"""
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time as time_module
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from specbeam import reports
+from specbeam import settings as typed
+from specbeam.errors import SpecbeamError
+from specbeam.stages import FIGURES, StageSettings
+
+app = typer.Typer(
+    name="specbeam",
+    help="Speculative decoding for generative recommendation, stage by stage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Objective = StrEnum("Objective", list(get_args(typed.Objective)))
+Figure = StrEnum("Figure", list(FIGURES))
+Split = StrEnum("Split", ["train", "valid"])
+
+SettingsOption = Annotated[
+    str, typer.Option("--settings", help="Config file, or JSON of the sections this verb reads.")
+]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Prepared = Annotated[Path, typer.Option(help="Folder that `specbeam prepare` wrote.")]
+Model = Annotated[Path, typer.Option(help="Folder of the model to write.")]
+Target = Annotated[Path, typer.Option(help="Folder of the target model.")]
+Losses = Annotated[Path, typer.Option(help="Loss curve to write (csv).")]
+Config = Annotated[Path, typer.Argument(help="Config file.")]
+Dataset = Annotated[str, typer.Option(help="Name of the data set, for the records.")]
+
+
+def main() -> None:
+    """Run the command line; a SpecbeamError becomes one message and exit code 1."""
+    if parent := os.environ.get("SPECBEAM_PARENT"):
+        threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of libraries too, which would fill the logs
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        app()
+    except SpecbeamError as error:
+        sys.exit(f"specbeam: {error}")
+
+
+def _end_with(parent: int) -> None:
+    """End this process when `parent` is gone.
+
+    A killed Snakemake leaves its jobs running: beside the next call's they would do the same work twice, and disturb
+    its timing.
+    """
+    while os.getppid() == parent:
+        time_module.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@app.command()
+def download(
+    dataset: Annotated[str, typer.Argument(help="Name of a data set in the registry.")],
+    destination: Annotated[Path, typer.Option(help="Folder for the verified files.")],
+    mirror: Annotated[
+        str | None,
+        typer.Option(envvar="SPECBEAM_MIRROR", help="Folder or URL to take the files from; same layout and checksums."),
+    ] = None,
+) -> None:
+    """Download one real data set and verify it before use."""
+    from specbeam.data import download as stage
+
+    stage.download(dataset=dataset, destination=destination, mirror=mirror or None)
+
+
+@app.command()
+def generate_synthetic(
+    settings: SettingsOption,
+    destination: Annotated[Path, typer.Option(help="Folder for the files, in the format of a download.")],
+) -> None:
+    """Generate the embedded catalogue and its users."""
+    from specbeam.data import synthetic as stage
+
+    values = StageSettings.read("generate", settings)
+    stage.generate(settings=values.synthetic, seed=values.seed, destination=destination)
+
+
+@app.command()
+def prepare(
+    settings: SettingsOption,
+    raw: Annotated[Path, typer.Option(help="Folder of raw files, downloaded or generated.")],
+    prepared: Annotated[Path, typer.Option(help="Folder to write.")],
+) -> None:
+    """Turn raw files into splits, catalogue, tokenizer and statistics."""
+    from specbeam.data import prepare as stage
+
+    stage.prepare(raw=raw, prepared=prepared, model=StageSettings.read("prepare", settings).target.model)
+
+
+@app.command()
+def train_target(settings: SettingsOption, prepared: Prepared, model: Model, losses: Losses, threads: Threads) -> None:
+    """Train the target; keep the epoch with the best validation loss."""
+    from specbeam.target import train as stage
+
+    values = StageSettings.read("train_target", settings)
+    stage.train_target(prepared=prepared, settings=values, model=model, losses=losses, threads=threads)
+
+
+@app.command()
+def recommend(
+    settings: SettingsOption,
+    prepared: Prepared,
+    model: Target,
+    lists: Annotated[Path, typer.Option(help="Recommended lists to write (parquet).")],
+    ranking: Annotated[Path, typer.Option(help="Recall and NDCG to write (csv).")],
+    threads: Threads,
+) -> None:
+    """Recommend items to all test users by the target's beam search, and rate the lists."""
+    from specbeam.target import infer as stage
+
+    values = StageSettings.read("recommend", settings)
+    stage.recommend(prepared=prepared, model=model, lists=lists, ranking=ranking, settings=values, threads=threads)
+
+
+@app.command()
+def record_trajectories(
+    settings: SettingsOption,
+    prepared: Prepared,
+    model: Target,
+    output: Annotated[Path, typer.Option(help="Shard to write (safetensors).")],
+    split: Annotated[Split, typer.Option(help="Prompts of which split.")],
+    threads: Threads,
+    shard: Annotated[int, typer.Option(min=0, help="Which part, from 0.")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="Parts in all.")] = 1,
+) -> None:
+    """Record the target's beams, and its logits along them, for one shard of prompts."""
+    from specbeam.trajectories import record as stage
+
+    if shard >= shards:
+        raise SpecbeamError(f"--shard {shard}: expected less than --shards {shards}, since parts count from 0")
+    stage.record(
+        prepared=prepared,
+        model=model,
+        output=output,
+        split=split.value,
+        shard=shard,
+        shards=shards,
+        settings=StageSettings.read("record", settings),
+        threads=threads,
+    )
+
+
+@app.command()
+def train_draft(settings: SettingsOption, prepared: Prepared, model: Model, losses: Losses, threads: Threads) -> None:
+    """Train the language-model draft that every objective starts from."""
+    from specbeam.target import train as stage
+
+    values = StageSettings.read("train_draft", settings)
+    stage.train_draft(prepared=prepared, settings=values, model=model, losses=losses, threads=threads)
+
+
+@app.command()
+def align(
+    trajectories: Annotated[list[Path], typer.Argument(help="Recorded shards of the training prompts.")],
+    objective: Annotated[Objective, typer.Option(help="What the draft is aligned by.")],
+    settings: SettingsOption,
+    prepared: Prepared,
+    base: Annotated[Path, typer.Option(help="Folder of the draft to start from.")],
+    valid: Annotated[Path, typer.Option(help="Recorded validation prompts.")],
+    model: Model,
+    losses: Losses,
+    threads: Threads,
+) -> None:
+    """Align the draft to the target by one objective."""
+    from specbeam.alignment import train as stage
+
+    stage.align(
+        prepared=prepared,
+        base=base,
+        trajectories=trajectories,
+        valid=valid,
+        objective=objective.value,
+        settings=StageSettings.read("align", settings, objective=objective.value),
+        model=model,
+        losses=losses,
+        threads=threads,
+    )
+
+
+@app.command()
+def evaluate(
+    settings: SettingsOption,
+    prepared: Prepared,
+    target: Target,
+    draft: Annotated[Path, typer.Option(help="Folder of the aligned draft.")],
+    objective: Annotated[Objective, typer.Option(help="What the draft was aligned by, for the records.")],
+    dataset: Dataset,
+    output: Annotated[Path, typer.Option(help="Records to write (parquet).")],
+    threads: Threads,
+) -> None:
+    """Measure accepted levels, target calls and recall of one draft, for every verification, K and N."""
+    from specbeam.measurement import evaluate as stage
+
+    stage.evaluate(
+        prepared=prepared,
+        target=target,
+        draft=draft,
+        objective=objective.value,
+        dataset=dataset,
+        output=output,
+        settings=StageSettings.read("evaluate", settings),
+        threads=threads,
+    )
+
+
+@app.command()
+def time(
+    drafts: Annotated[list[str], typer.Argument(help="The drafts to time, each as OBJECTIVE=FOLDER.")],
+    settings: SettingsOption,
+    prepared: Prepared,
+    target: Target,
+    dataset: Dataset,
+    beam_width: Annotated[int, typer.Option(min=1, help="K: items in a list.")],
+    output: Annotated[Path, typer.Option(help="Records to write (parquet).")],
+    threads: Threads,
+) -> None:
+    """Time every draft, verification and baseline at one K, interleaved on the same prompts."""
+    from specbeam.measurement import timing as stage
+
+    stage.time_methods(
+        prepared=prepared,
+        target=target,
+        drafts=_drafts(drafts),
+        dataset=dataset,
+        beam_width=beam_width,
+        output=output,
+        settings=StageSettings.read("time", settings),
+        threads=threads,
+    )
+
+
+@app.command()
+def plot(
+    figure: Annotated[Figure, typer.Argument(help="Which figure.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Records or loss curves that it shows.")],
+    output: Annotated[Path, typer.Option(help="Path without suffix: .png, .svg and .csv are written.")],
+) -> None:
+    """Draw one figure from records."""
+    stage = importlib.import_module(f"specbeam.figures.{figure.value}")
+    stage.plot(inputs=inputs, output=output)
+
+
+@app.command()
+def summarise(
+    inputs: Annotated[list[Path], typer.Argument(help="Evaluation and timing records, and the target's ranking.")],
+    output: Annotated[Path, typer.Option(help="Table to write (csv); its text goes beside it (.txt).")],
+    run: Annotated[str, typer.Option(help="Name of the run, for the heading.")],
+) -> None:
+    """Put a run's main numbers into one table, and print it."""
+    from specbeam.figures import summary as stage
+
+    typer.echo(stage.summarise(inputs=inputs, output=output, run=run))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of config files, for editors."""
+    typer.echo(reports.schema())
+
+
+@app.command()
+def check(config: Config) -> None:
+    """Validate a config file and say what it would run."""
+    _echo(reports.plan(config))
+
+
+@app.command()
+def show(config: Config) -> None:
+    """Print the result table of a finished run, and where its figures are."""
+    _echo(reports.result(config))
+
+
+@app.command()
+def digest() -> None:
+    """Print each stage's code digest and the settings it reads: what decides whether the stage runs again."""
+    _echo(reports.digests())
+
+
+def _echo(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+def _drafts(pairs: list[str]) -> dict[str, Path]:
+    """Parse OBJECTIVE=FOLDER arguments."""
+    drafts = {}
+    for pair in pairs:
+        name, separator, folder = pair.partition("=")
+        if not separator or name not in Objective.__members__:
+            raise SpecbeamError(f"{pair!r}: expected OBJECTIVE=FOLDER with one of {', '.join(Objective)}")
+        drafts[name] = Path(folder)
+    return drafts

@@ -1,0 +1,83 @@
+"""Accepted levels a round (AS@K) by beam width, one panel a verification.
+
+A level counts when the target accepts what was drafted; the bonus level, which every round yields for nothing, does
+not. AS@K is the sum over all lists of accepted levels over the sum of rounds; the interval resamples users.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from specbeam.errors import SpecbeamError
+from specbeam.figures import style
+from specbeam.figures.bootstrap import ratio_of_sums
+from specbeam.measurement import records
+
+
+def data(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """Acceptance from evaluation records: one row a (objective, verification, K, N).
+
+    `accepted` is AS@K with its 95 % interval `low` to `high`; `first_accepted`, `rounds`, `target_calls`,
+    `draft_calls` and `nodes` are means a list.
+    """
+    style.one_dataset(evaluation)
+    speculative = evaluation[evaluation["verification"] != "target"]
+    rows = []
+    for names, part in speculative.groupby(["objective", "verification", "K", "N"], sort=False):
+        accepted, low, high = ratio_of_sums(part["accepted"], part["rounds"])
+        row = dict(zip(("objective", "verification", "K", "N"), names, strict=True))
+        row |= {"users": len(part), "accepted": accepted, "low": low, "high": high}
+        means = ("first_accepted", "rounds", "target_calls", "draft_calls", "nodes")
+        rows.append(row | {name: float(part[name].mean()) for name in means})
+    if not rows:
+        raise SpecbeamError("the evaluation records hold no speculative decoding, only the target's own lists")
+    return pd.DataFrame(rows).sort_values(["objective", "verification", "K", "N"], kind="stable", ignore_index=True)
+
+
+@style.styled
+def draw(acceptance: pd.DataFrame, *, draft_length: int) -> Figure:
+    """Draw the frame of `data`, at the largest draft width in it; `draft_length` levels a round are the most."""
+    widest = acceptance[acceptance["N"] == acceptance["N"].max()]
+    verifications = [name for name in style.LINES if name in set(widest["verification"])]
+    beam_widths = sorted(widest["K"].unique())
+    width = style.DOUBLE if len(verifications) > 1 else style.SINGLE
+    figure, all_axes = style.panels(columns=len(verifications), width=width, height=2.7, sharey=True)
+    for axes, verification in zip(all_axes, verifications, strict=True):
+        _lines(axes, widest[widest["verification"] == verification], beam_widths)
+        axes.axhline(draft_length, color=style.INK, lw=0.8, ls=":")
+        axes.set_title(f"{verification} verification, N = {widest['N'].max()}", loc="left")
+        axes.set_ylim(0, draft_length * 1.06)
+        style.width_axis(axes, beam_widths)
+    all_axes[0].set_ylabel("accepted levels a round, AS@K\n(without the bonus level)")
+    handles = style.objective_handles(widest["objective"])
+    handles.append(Line2D([], [], color=style.INK, lw=0.8, ls=":", label=f"all {draft_length} drafted levels"))
+    style.legend(figure, handles, columns=7 if len(verifications) > 1 else 3)
+    return figure
+
+
+def _lines(axes: Axes, acceptance: pd.DataFrame, beam_widths: list[int]) -> None:
+    objectives = style.in_order(acceptance["objective"])
+    for index, objective in enumerate(objectives):
+        part = acceptance[acceptance["objective"] == objective].sort_values("K")
+        places = part["K"].map(beam_widths.index) + style.dodged(index, len(objectives))
+        axes.errorbar(places, part["accepted"], style.bars(part, "accepted"), elinewidth=0.6, **style.look(objective))
+
+
+def plot(*, inputs: Iterable[Path], output: Path) -> None:
+    """Read evaluation records and write `output`.png, .svg and .csv."""
+    inputs = [Path(path) for path in inputs]
+    acceptance = data(records.read(inputs, "evaluation"))
+    style.save(draw(acceptance, draft_length=_draft_length(inputs)), acceptance, output)
+
+
+def _draft_length(inputs: list[Path]) -> int:
+    lengths = {path: records.settings_of(path).get("decoding", {}).get("draft_length") for path in inputs}
+    found = set(lengths.values())
+    if len(found) != 1 or None in found:
+        listed = ", ".join(f"{path}: {length}" for path, length in lengths.items())
+        raise SpecbeamError(f"expected one decoding.draft_length in the settings of all records, got {listed}")
+    return found.pop()

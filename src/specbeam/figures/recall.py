@@ -1,0 +1,176 @@
+"""Recall@K and NDCG@K by beam width: the target's own lists, what verification makes of them, and popularity.
+
+Strict verification is lossless, so its levels must lie on the target's: drafts that do are drawn as one thin stroke
+over the target's thick one, and a draft that does not gets a stroke of its own colour, to be seen at once.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from specbeam.errors import SpecbeamError
+from specbeam.figures import style
+from specbeam.figures.bootstrap import ratio_of_sums
+from specbeam.measurement import records
+
+METRICS = {"recall": "Recall@K", "ndcg": "NDCG@K"}
+
+RANKING = ("recommender", "K", "users", "recall", "ndcg", "recall_low", "recall_high", "ndcg_low", "ndcg_high")
+"""Columns of ranking.csv, the quality of target and popularity over all test users."""
+
+_VALUES = list(RANKING[3:])
+_REACH = 0.36  # half a stroke's length, in steps of the K axis
+
+
+def data(evaluation: pd.DataFrame, ranking: pd.DataFrame) -> pd.DataFrame:
+    """Quality, one row a (recommender, objective, verification, K, N) with 95 % intervals.
+
+    Recommenders: `speculative`; `target`, the target's own lists for the same users; `target_all` and `popularity`,
+    over all test users. The first two come from evaluation records, the others from ranking.csv.
+    """
+    style.one_dataset(evaluation)
+    own = evaluation[evaluation["verification"] == "target"].drop_duplicates(["K", "user"])
+    own = own.assign(objective="", verification="")
+    speculative = evaluation[evaluation["verification"] != "target"]
+    rows = []
+    for recommender, frame in (("target", own), ("speculative", speculative)):
+        for names, part in frame.groupby(["objective", "verification", "K", "N"]):
+            row = {"recommender": recommender}
+            row |= dict(zip(("objective", "verification", "K", "N"), names, strict=True)) | {"users": len(part)}
+            for metric in METRICS:
+                row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = ratio_of_sums(part[metric])
+            rows.append(row)
+    overall = ranking.assign(recommender=ranking["recommender"].replace("target", "target_all"))
+    overall = overall.assign(objective="", verification="", N=0)
+    columns = ["recommender", "objective", "verification", "K", "N", "users", *_VALUES]
+    return pd.concat([pd.DataFrame(rows, columns=columns), overall[columns]], ignore_index=True)
+
+
+def only_ranking(inputs: Iterable[Path]) -> Path:
+    """The one ranking.csv among input files; raises SpecbeamError when there is none or more than one."""
+    found = [path for path in inputs if path.suffix == ".csv"]
+    if len(found) != 1:
+        listed = ", ".join(str(path) for path in found) or "none"
+        raise SpecbeamError(f"expected one ranking.csv among the inputs, got {listed}")
+    return found[0]
+
+
+def read_ranking(path: Path) -> pd.DataFrame:
+    """Read ranking.csv; raises SpecbeamError when it is missing or lacks a column."""
+    try:
+        ranking = pd.read_csv(path)
+    except FileNotFoundError:
+        raise SpecbeamError(f"{path}: expected the target's ranking.csv here, found none") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise SpecbeamError(f"{path}: not a readable csv file ({error})") from None
+    if missing := [name for name in RANKING if name not in ranking]:
+        raise SpecbeamError(f"{path}: missing column(s) {', '.join(missing)}; expected {', '.join(RANKING)}")
+    return ranking
+
+
+@style.styled
+def draw(quality: pd.DataFrame) -> Figure:
+    """Draw the frame of `data`, at the largest draft width in it."""
+    quality = quality[(quality["recommender"] != "speculative") | (quality["N"] == quality["N"].max())]
+    speculative = quality[quality["recommender"] == "speculative"]
+    beam_widths = sorted(speculative["K"].unique())
+    quality = quality[quality["K"].isin(beam_widths)]
+    figure, both = style.panels(columns=2, width=style.DOUBLE, height=2.9)
+    for axes, (metric, name) in zip(both, METRICS.items(), strict=True):
+        handles = _references(axes, quality, metric, beam_widths)
+        handles += _strict(axes, quality, metric, beam_widths)
+        _relaxed(axes, quality, metric, beam_widths)
+        axes.use_sticky_edges = False  # room above the tallest box
+        axes.set_ylabel(name)
+        axes.set_ylim(bottom=0)
+        style.width_axis(axes, beam_widths)
+    relaxed = speculative[speculative["verification"] == "relaxed"]["objective"]
+    for handle in style.objective_handles(relaxed):
+        handle.set(linestyle="", label=f"relaxed, {handle.get_label()}")
+        handles.append(handle)
+    style.legend(figure, handles, columns=3)
+    return figure
+
+
+def _references(axes: Axes, quality: pd.DataFrame, metric: str, beam_widths: list[int]) -> list:
+    """The target's level and interval, beneath all others, and the popularity baseline's level."""
+    target = _target(quality)
+    places = target["K"].map(beam_widths.index)
+    heights = target[f"{metric}_high"] - target[f"{metric}_low"]
+    axes.bar(places, heights, 2 * _REACH, bottom=target[f"{metric}_low"], color="#F0F0F0", lw=0, zorder=0)
+    name = f"target's own lists ({target['users'].max():,} users, box: 95 %)"
+    handles = [_levels(axes, target, metric, beam_widths, color="#BBBBBB", lw=4.5, label=name, zorder=1)]
+    popular = _part(quality, "popularity")
+    if len(popular):
+        name = f"popularity ({popular['users'].max():,} users)"
+        handles.append(_levels(axes, popular, metric, beam_widths, color=style.INK, lw=1.2, ls=(0, (1, 1)), label=name))
+    return handles
+
+
+def _lossless(quality: pd.DataFrame) -> list[str]:
+    """Objectives whose strict lists have the target's own recall and NDCG at every K."""
+    target = _target(quality).set_index("K")[list(METRICS)]
+    found = []
+    for objective, part in quality[quality["verification"] == "strict"].groupby("objective"):
+        if np.allclose(part[list(METRICS)], target.reindex(part["K"]), rtol=0, atol=1e-9):
+            found.append(objective)
+    return found
+
+
+def _strict(axes: Axes, quality: pd.DataFrame, metric: str, beam_widths: list[int]) -> list:
+    """One thin level for all lossless drafts; one in its own colour for each that misses the target's value."""
+    strict = quality[quality["verification"] == "strict"]
+    lossless, handles = _lossless(quality), []
+    objectives = style.in_order(strict["objective"])
+    for objective in objectives:
+        if objective not in lossless:
+            name, colour = f"strict, {style.label(objective)} (differs)", style.OBJECTIVES[objective][1]
+            part = strict[strict["objective"] == objective]
+            handles.append(_levels(axes, part, metric, beam_widths, color=colour, lw=0.9, label=name))
+    if lossless:
+        name = f"strict, equal to the target ({len(lossless)} of {len(objectives)} drafts)"
+        part = strict[strict["objective"].isin(lossless)].drop_duplicates("K")
+        handles.append(_levels(axes, part, metric, beam_widths, color=style.INK, lw=0.9, label=name))
+    return handles
+
+
+def _levels(axes: Axes, part: pd.DataFrame, metric: str, beam_widths: list[int], **options) -> Line2D:
+    """A horizontal stroke at each K, so that points beside one another can be held against it; the legend entry."""
+    options = {"solid_capstyle": "butt", "dash_capstyle": "butt", **options}
+    for beam_width, value in zip(part["K"], part[metric], strict=True):
+        place = beam_widths.index(beam_width)
+        axes.plot([place - _REACH, place + _REACH], [value, value], **options)
+    return Line2D([], [], **options)
+
+
+def _relaxed(axes: Axes, quality: pd.DataFrame, metric: str, beam_widths: list[int]) -> None:
+    relaxed = quality[quality["verification"] == "relaxed"]
+    objectives = style.in_order(relaxed["objective"])
+    for index, objective in enumerate(objectives):
+        part = relaxed[relaxed["objective"] == objective].sort_values("K")
+        places = part["K"].map(beam_widths.index) + style.dodged(index, len(objectives))
+        axes.plot(places, part[metric], ls="", **style.look(objective), zorder=3)
+
+
+def _target(quality: pd.DataFrame) -> pd.DataFrame:
+    """The target on the evaluated users, or on all test users where the former was not recorded."""
+    own = _part(quality, "target")
+    return own if len(own) else _part(quality, "target_all")
+
+
+def _part(quality: pd.DataFrame, recommender: str) -> pd.DataFrame:
+    return quality[quality["recommender"] == recommender].sort_values("K")
+
+
+def plot(*, inputs: Iterable[Path], output: Path) -> None:
+    """Read evaluation records and one ranking.csv, in any order, and write `output`.png, .svg and .csv."""
+    inputs = [Path(path) for path in inputs]
+    ranking = read_ranking(only_ranking(inputs))
+    evaluation = records.read([path for path in inputs if path.suffix != ".csv"], "evaluation")
+    quality = data(evaluation, ranking)
+    style.save(draw(quality), quality, output)

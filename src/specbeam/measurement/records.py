@@ -1,0 +1,245 @@
+"""Records of what was measured: one typed parquet file a measurement job, each row carrying its environment.
+
+`write` refuses a frame that does not fit its schema, so that a figure never has to guess what a column means; `read`
+checks again, because files outlive code. Nothing here imports torch: the figures read records on any machine.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from specbeam import provenance
+from specbeam.errors import SpecbeamError
+from specbeam.files import replacing
+
+Kind = Literal["evaluation", "timing"]
+
+PHASES = ("draft", "target", "verify", "constraint")
+"""Parts of a list's time that are measured; what is left of `seconds` is called other."""
+
+_INT, _FLOAT, _TEXT, _BOOL = pa.int64(), pa.float64(), pa.string(), pa.bool_()
+
+COLUMNS: dict[str, dict[str, pa.DataType]] = {
+    "evaluation": {
+        "dataset": _TEXT,
+        "objective": _TEXT,
+        "verification": _TEXT,
+        "K": _INT,
+        "N": _INT,
+        "user": _INT,
+        "accepted": _INT,
+        "first_accepted": _INT,
+        "rounds": _INT,
+        "target_calls": _INT,
+        "draft_calls": _INT,
+        "nodes": _INT,
+        "recall": _FLOAT,
+        "ndcg": _FLOAT,
+    },
+    "timing": {
+        "dataset": _TEXT,
+        "K": _INT,
+        "method": _TEXT,
+        "objective": _TEXT,
+        "verification": _TEXT,
+        "N": _INT,
+        "user": _INT,
+        "repeat": _INT,
+        "seconds": _FLOAT,
+        **dict.fromkeys(PHASES, _FLOAT),
+        "timed": _BOOL,
+        "target_calls": _INT,
+    },
+}
+"""What the measuring code gives, a kind of record each.
+
+evaluation: one row a (user, verification, K, N). `accepted` are the drafted levels accepted over all rounds of a list
+and `first_accepted` those of its first round, both without bonus levels; `nodes` the tree nodes the target saw.
+Verification `target` is the target's own beam search for the same users: no draft, no rounds, N = 0.
+
+timing: one row a (user, method, objective, verification, N, repeat), times in seconds. Rows with `timed` hold wall time
+and no phases; rows without it come from a separate run under timers, hold phases, and never enter a speedup.
+"""
+
+ENVIRONMENT: dict[str, pa.DataType] = {
+    "device": _TEXT,
+    "threads": _INT,
+    "dtype": _TEXT,
+    "seed": _INT,
+    "commit": _TEXT,
+    "dirty": _BOOL,
+    "versions": _TEXT,
+    "cpu": _TEXT,
+}
+"""What `write` adds to every row; `versions` is a JSON object of package versions."""
+
+ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
+    "evaluation": {"verification": ("strict", "relaxed", "target")},
+    "timing": {"method": ("generate", "plain", "speculative"), "verification": ("", "strict", "relaxed")},
+}
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "evaluation": ("dataset", "objective", "verification", "K", "N", "user"),
+    "timing": ("dataset", "K", "method", "objective", "verification", "N", "user", "repeat", "timed"),
+}
+"""Columns that together name a row: no two rows of what is read together may share them."""
+
+_METADATA_KEY = b"specbeam"
+
+
+def write(
+    frame: pd.DataFrame,
+    path: Path,
+    *,
+    kind: Kind,
+    settings: dict[str, Any],
+    device: str,
+    threads: int,
+    dtype: str,
+    seed: int,
+) -> None:
+    """Check `frame` against the schema of `kind`, stamp it with the environment, and write it atomically.
+
+    `settings` (JSON-able) are the resolved settings the rows were measured under; they go into the file's metadata and
+    come back with `settings_of`. `device`, `threads`, `dtype` and `seed` are what the job really used, which only its
+    caller knows; commit, package versions and processor are found here.
+    Raises SpecbeamError naming the missing, unknown, ill-typed or inconsistent columns.
+    """
+    columns = _columns(kind)
+    where = f"{kind} records for {path}"
+    _check_names(frame.columns, columns, where)
+    arrays = [_array(frame[name], name, expected, where) for name, expected in columns.items()]
+    _check_values(frame, kind, where)
+    found = provenance.environment()
+    stamp = {
+        "device": "cpu" if device == "cpu" else found["device"],  # a GPU by its model, not as "cuda"
+        "threads": threads,
+        "dtype": dtype,
+        "seed": seed,
+        "commit": found["commit"] or "",
+        "dirty": bool(found["dirty"]),
+        "versions": json.dumps(found["versions"], sort_keys=True),
+        "cpu": found["cpu"],
+    }
+    arrays += [pa.array([stamp[name]] * len(frame), type=expected) for name, expected in ENVIRONMENT.items()]
+    metadata = {_METADATA_KEY: json.dumps({"kind": kind, "settings": settings}, sort_keys=True).encode()}
+    schema = pa.schema(list((columns | ENVIRONMENT).items()), metadata=metadata)
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), temporary)
+
+
+def read(paths: Iterable[Path], kind: Kind) -> pd.DataFrame:
+    """Read record files of one kind into one frame, in the order of `paths`, environment columns included.
+
+    Raises SpecbeamError when there is none, when a file is missing, damaged or of another kind, or when two files hold
+    the same measurement.
+    """
+    paths = [Path(path) for path in paths]
+    if not paths:
+        raise SpecbeamError(f"expected at least one file of {kind} records, got none")
+    frames = [_read_one(path, kind) for path in paths]
+    frame = pd.concat(frames, ignore_index=True)
+    _check_unique(frame, kind, ", ".join(str(path) for path in paths))
+    return frame
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """Settings that the records of one file were measured under."""
+    return _metadata(_open(Path(path)), Path(path))["settings"]
+
+
+def kind_of(path: Path) -> str:
+    """Kind of the records in one file: `evaluation` or `timing`."""
+    return _metadata(_open(Path(path)), Path(path))["kind"]
+
+
+def _read_one(path: Path, kind: Kind) -> pd.DataFrame:
+    file = _open(path)
+    found = _metadata(file, path)["kind"]
+    if found != kind:
+        raise SpecbeamError(f"{path}: expected {kind} records, this file holds {found} records")
+    columns = _columns(kind) | ENVIRONMENT
+    _check_names(file.schema_arrow.names, columns, str(path))
+    for name, expected in columns.items():
+        came = file.schema_arrow.field(name).type
+        if came != expected:
+            raise SpecbeamError(f"{path}: column {name}: expected {expected}, got {came}; measure again")
+    frame = file.read(columns=list(columns)).to_pandas()
+    _check_values(frame, kind, str(path))
+    return frame
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    if not path.is_file():
+        raise SpecbeamError(f"{path}: expected a record file here, found none; run the measurement first")
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise SpecbeamError(f"{path}: not a parquet file ({error}); delete it and measure again") from None
+
+
+def _metadata(file: pq.ParquetFile, path: Path) -> dict[str, Any]:
+    raw = (file.schema_arrow.metadata or {}).get(_METADATA_KEY)
+    if raw is None:
+        raise SpecbeamError(f"{path}: a parquet file, but not written by specbeam.measurement.records")
+    return json.loads(raw)
+
+
+def _columns(kind: str) -> dict[str, pa.DataType]:
+    if kind not in COLUMNS:
+        raise SpecbeamError(f"unknown kind of records {kind!r}; allowed: {', '.join(COLUMNS)}")
+    return COLUMNS[kind]
+
+
+def _check_names(came: Sequence[str], expected: dict[str, pa.DataType], where: str) -> None:
+    problems = []
+    if missing := [name for name in expected if name not in list(came)]:
+        problems.append(f"missing column(s) {', '.join(missing)}")
+    if unknown := [str(name) for name in came if name not in expected]:
+        problems.append(f"unknown column(s) {', '.join(unknown)}")
+    if problems:
+        raise SpecbeamError(f"{where}: {'; '.join(problems)}; expected {', '.join(expected)}")
+
+
+def _array(series: pd.Series, name: str, expected: pa.DataType, where: str) -> pa.Array:
+    try:
+        array = pa.Array.from_pandas(series, type=expected, safe=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise SpecbeamError(f"{where}: column {name}: expected {expected}, got {series.dtype} ({error})") from None
+    if name not in PHASES and array.null_count:
+        raise SpecbeamError(f"{where}: column {name}: {array.null_count} empty value(s); every row needs one")
+    return array
+
+
+def _check_values(frame: pd.DataFrame, kind: str, where: str) -> None:
+    if frame.empty:
+        raise SpecbeamError(f"{where}: no rows; measure at least one user")
+    for name, allowed in ALLOWED[kind].items():
+        if strange := sorted({str(value) for value in frame[name]} - set(allowed)):
+            raise SpecbeamError(f"{where}: column {name}: got {strange}, allowed {list(allowed)}")
+    if kind == "timing":
+        _check_phases(frame, where)
+    _check_unique(frame, kind, where)
+
+
+def _check_phases(frame: pd.DataFrame, where: str) -> None:
+    filled = frame[list(PHASES)].notna()
+    timed = frame["timed"].astype(bool)
+    if filled[timed].any(axis=None) or not filled[~timed].all(axis=None):
+        raise SpecbeamError(
+            f"{where}: phases ({', '.join(PHASES)}) must be empty where timed is true and given where it is false: "
+            "timers never sit inside a timed region"
+        )
+
+
+def _check_unique(frame: pd.DataFrame, kind: str, where: str) -> None:
+    keys = list(KEYS[kind])
+    twice = frame[frame.duplicated(keys)]
+    if len(twice):
+        first = ", ".join(f"{name}={twice.iloc[0][name]!r}" for name in keys)
+        raise SpecbeamError(f"{where}: {len(twice)} measurement(s) occur twice, the first is {first}")

@@ -1,0 +1,59 @@
+"""What `specbeam` tells about configs, stages and finished runs, as text."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from specbeam.digest import code_digest
+from specbeam.errors import SpecbeamError
+from specbeam.settings import ModelSettings, Settings, load
+from specbeam.stages import STAGES
+
+
+def schema() -> str:
+    """JSON schema of config files, generated from the typed settings."""
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}
+    return json.dumps(described, indent=2)
+
+
+def plan(config: Path) -> Iterator[str]:
+    """Lines that say what a config would run. SpecbeamError if it is not valid."""
+    run = load(config)
+    facts = {
+        "run": f"{run.run}, to results/{run.run}/",
+        "data sets": ", ".join(run.datasets),
+        "target": _model(run.target.model),
+        "draft": _model(run.draft.model),
+        "objectives": ", ".join(run.alignment.objectives),
+        "K": ", ".join(map(str, run.measurement.beam_widths)),
+        "N": ", ".join(map(str, run.measurement.draft_beam_widths)),
+        "verification": ", ".join(run.measurement.verifications),
+        "to run it": f"snakemake --cores all --configfile {config}",
+    }
+    yield from (f"{name:<13} {text}" for name, text in facts.items())
+
+
+def result(config: Path) -> Iterator[str]:
+    """Table of a finished run, a data set at a time, and where its figures are. SpecbeamError if it is not finished."""
+    run = load(config)
+    for dataset in run.datasets:
+        folder = Path("results") / run.run / dataset
+        table = folder / "summary.txt"
+        if not table.is_file():
+            raise SpecbeamError(
+                f"{table}: expected the table of a finished run here; run snakemake --cores all --configfile {config}"
+            )
+        yield table.read_text(encoding="utf-8").rstrip()
+        yield f"\nFigures: {folder / 'figures'}/  (png, svg, and the data as csv)"
+
+
+def digests() -> Iterator[str]:
+    """A line a stage: its code digest and the settings it reads."""
+    for name, stage in STAGES.items():
+        yield f"{name:<13} {code_digest(stage.module)}  {', '.join(stage.reads)}".rstrip()
+
+
+def _model(model: ModelSettings) -> str:
+    if model.base:
+        return f"{model.base}{' with LoRA' if model.lora else ''}"
+    return f"a new Llama, {model.layers} layers of {model.hidden_size}"

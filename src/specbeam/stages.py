@@ -1,0 +1,190 @@
+"""What each stage of the pipeline depends on: its settings and its code.
+
+Snakemake reruns a job when its params change, and knows nothing of library code. So every rule passes two params: the
+settings that its stage declares (`stage_values`) and a digest of the modules that it uses (specbeam.digest). What a
+stage does not declare it cannot read either: `StageSettings` refuses it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, create_model
+
+from specbeam.errors import SpecbeamError
+from specbeam.settings import Section, Settings, describe, load
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of job: the module whose code it runs, and the settings (dotted paths) it reads."""
+
+    module: str
+    reads: tuple[str, ...] = ()
+
+
+FIGURES = ("speedup", "accepted", "recall", "phases", "loss")
+"""Figures of a run; each is drawn by the module of its name in specbeam.figures."""
+
+_SEARCH = ("decoding.constraint", "decoding.normalise", "target.model.dtype")
+_COMPARE = ("seed", "device", "prompt", "decoding", "target.model.dtype", "draft.model.dtype")
+
+STAGES: dict[str, Stage] = {
+    # What a download yields is fixed by its checksums, so the registry counts and the code that fetches does not.
+    "download": Stage("specbeam.data.registry"),
+    "generate": Stage("specbeam.data.synthetic", ("seed", "synthetic")),
+    "prepare": Stage("specbeam.data.prepare", ("target.model.base", "target.model.revision")),
+    "train_target": Stage("specbeam.target.train", ("seed", "device", "prompt", "target")),
+    "recommend": Stage("specbeam.target.infer", ("seed", "device", "prompt", *_SEARCH, "measurement.beam_widths")),
+    "record": Stage(
+        "specbeam.trajectories.record",
+        ("seed", "device", "prompt", *_SEARCH, "trajectories.beam_width", "trajectories.users"),
+    ),
+    "train_draft": Stage("specbeam.target.train", ("seed", "device", "prompt", "draft")),
+    "align": Stage(
+        "specbeam.alignment.train",
+        ("seed", "device", "prompt", "alignment.training", "alignment.objectives.{objective}"),
+    ),
+    "evaluate": Stage(
+        "specbeam.measurement.evaluate",
+        (
+            *_COMPARE,
+            "measurement.beam_widths",
+            "measurement.draft_beam_widths",
+            "measurement.verifications",
+            "measurement.users",
+        ),
+    ),
+    "time": Stage(
+        "specbeam.measurement.timing",
+        (
+            *_COMPARE,
+            "measurement.draft_beam_widths",
+            "measurement.verifications",
+            "measurement.timing_users",
+            "measurement.repeats",
+            "threads.timing",
+        ),
+    ),
+    **{name: Stage(f"specbeam.figures.{name}") for name in FIGURES},
+    "summarise": Stage("specbeam.figures.summary"),
+}
+"""Every stage by name. `{objective}` stands for the one objective that a job aligns."""
+
+
+def stage_values(settings: Settings, stage: str, *, objective: str | None = None) -> dict[str, Any]:
+    """Pick the settings that `stage` declares, as a plain nested dict with defaults filled in.
+
+    `objective` names the one whose own settings an alignment job reads; SpecbeamError if the run does not align it.
+    """
+    if objective is not None and objective not in settings.alignment.objectives:
+        aligned = ", ".join(settings.alignment.objectives)
+        raise SpecbeamError(
+            f"objective {objective!r} is not part of this run, which aligns {aligned}; "
+            "add it to alignment.objectives in the config"
+        )
+    everything = settings.model_dump(mode="json")
+    values: dict[str, Any] = {}
+    for path in _reads(stage, objective):
+        *parents, last = path.split(".")
+        source, into = everything, values
+        for part in parents:
+            source, into = source[part], into.setdefault(part, {})
+        into[last] = source[last]
+    return values
+
+
+class StageSettings:
+    """The settings one stage may read; attribute access as on Settings, limited to what the stage declares.
+
+    `values` is a nested dict as `stage_values` returns it, or a whole config; `stage` one of STAGES. Raises
+    SpecbeamError for unknown or bad values. Reading an undeclared setting raises RuntimeError: declare it in STAGES, so
+    that a change of it reruns the stage.
+    """
+
+    def __init__(self, stage: str, values: Mapping[str, Any], *, objective: str | None = None) -> None:
+        self._view = _View(stage, _reads(stage, objective), "", _sections(values))
+
+    @classmethod
+    def read(cls, stage: str, text: str, *, objective: str | None = None) -> "StageSettings":
+        """Read JSON if `text` starts with a brace, else the config file of that name, which is validated whole."""
+        if not text.lstrip().startswith("{"):
+            return cls(stage, load(Path(text)).model_dump(mode="json"), objective=objective)
+        try:
+            return cls(stage, json.loads(text), objective=objective)
+        except json.JSONDecodeError as error:
+            raise SpecbeamError(f"settings: not valid JSON ({error}); expected JSON, or a config file") from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
+
+
+class _View:
+    """A settings section of which only the declared paths can be read."""
+
+    def __init__(self, stage: str, reads: tuple[str, ...], prefix: str, section: Any) -> None:
+        self._stage, self._reads, self._prefix, self._section = stage, reads, prefix, section
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in type(self._section).model_fields:
+            raise AttributeError(f"no setting {self._prefix}{name}")
+        path = self._prefix + name
+        if any(path == read or path.startswith(f"{read}.") for read in self._reads):
+            return getattr(self._section, name)
+        deeper = [read.removeprefix(f"{path}.") for read in self._reads if read.startswith(f"{path}.")]
+        if not deeper:
+            raise RuntimeError(
+                f"stage {self._stage!r} reads the setting {path}, which specbeam.stages.STAGES does not declare for "
+                f"it; declared: {', '.join(self._reads) or 'none'}. Declare it there, so that a change reruns the stage"
+            )
+        inner = getattr(self._section, name)
+        if isinstance(inner, dict):
+            return {key: inner[key] for key in deeper if key in inner}
+        return _View(self._stage, self._reads, f"{path}.", inner)
+
+    def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
+        """Like pydantic's: the readable settings as a nested dict."""
+        dumped = {}
+        for name in type(self._section).model_fields:
+            try:
+                value = getattr(self, name)
+            except RuntimeError:  # not declared: the dump shows what can be read
+                continue
+            dumped[name] = _dump(value, mode)
+        return dumped
+
+
+def _dump(value: Any, mode: str) -> Any:
+    if isinstance(value, BaseModel | _View):
+        return value.model_dump(mode=mode)
+    if isinstance(value, dict):
+        return {key: _dump(inner, mode) for key, inner in value.items()}
+    return value
+
+
+def _reads(stage: str, objective: str | None) -> tuple[str, ...]:
+    """Paths that `stage` declares, with the placeholder of the objective filled in, or dropped without one."""
+    if stage not in STAGES:
+        raise SpecbeamError(f"unknown stage {stage!r}; there are {', '.join(STAGES)}")
+    paths = STAGES[stage].reads
+    if objective is None:
+        return tuple(path for path in paths if "{objective}" not in path)
+    return tuple(path.format(objective=objective) for path in paths)
+
+
+_Sections = create_model(
+    "_Sections",
+    __base__=Section,
+    **{name: (field.annotation, field) for name, field in Settings.model_fields.items()},
+)
+"""Settings without the checks across sections, since a stage's values hold only some of them."""
+
+
+def _sections(values: Mapping[str, Any]) -> Section:
+    try:
+        return _Sections.model_validate(values)
+    except ValidationError as error:
+        problems = "".join(f"\n  {describe(problem)}" for problem in error.errors())
+        raise SpecbeamError(f"settings of a stage: {error.error_count()} bad setting(s){problems}") from None

@@ -1,0 +1,172 @@
+"""Records with the shape of real ones, for the tests of records, figures and the summary."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from specbeam import provenance
+from specbeam.measurement import records
+
+OBJECTIVES = ("sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r")
+BEAM_WIDTHS = (1, 3, 5, 10, 20)
+STAMP = {"device": "cpu", "threads": 2, "dtype": "float32", "seed": 1}
+ENVIRONMENT = {
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "dirty": False,
+    "versions": {"specbeam": "0.1.0", "torch": "2.13.0"},
+    "cpu": "A Processor 9000",
+    "device": "cpu",
+    "threads": 2,
+}
+
+
+def fix_environment(monkeypatch) -> None:
+    """Let records be stamped with the same machine wherever the tests run."""
+    monkeypatch.setattr(provenance, "environment", lambda: dict(ENVIRONMENT))
+
+
+def evaluation(
+    objective: str,
+    *,
+    beam_widths=BEAM_WIDTHS,
+    verifications=("strict", "relaxed"),
+    users: int = 60,
+    draft_beam_width: int = 40,
+) -> pd.DataFrame:
+    """One objective's evaluation: strict returns the target's own lists, relaxed slightly other ones."""
+    skill = OBJECTIVES.index(objective) / 10
+    generator = np.random.default_rng(OBJECTIVES.index(objective))
+    rows = []
+    for width in beam_widths:
+        own = np.random.default_rng(width)  # the same lists whatever the objective
+        recall = (own.random(users) < 0.05 + 0.01 * width) * own.choice([0.5, 1.0], users)
+        for verification in (*verifications, "target"):
+            first = generator.binomial(3, min(0.98, 0.75 - 0.025 * width + 0.5 * skill), users)
+            found = recall if verification != "relaxed" else recall * (generator.random(users) < 0.9)
+            alone = verification == "target"
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "dataset": "synthetic",
+                        "objective": objective,
+                        "verification": verification,
+                        "K": width,
+                        "N": 0 if alone else draft_beam_width,
+                        "user": np.arange(users),
+                        "accepted": 0 if alone else first,
+                        "first_accepted": 0 if alone else first,
+                        "rounds": 0 if alone else np.where(first == 3, 1, 2),
+                        "target_calls": 4 if alone else np.where(first == 3, 1, 2),
+                        "draft_calls": 0 if alone else 3,
+                        "nodes": 0 if alone else 3 * draft_beam_width,
+                        "recall": found,
+                        "ndcg": found * 0.6,
+                    }
+                )
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+def timing(
+    beam_width: int,
+    *,
+    objectives=OBJECTIVES,
+    verifications=("strict", "relaxed"),
+    users: int = 12,
+    repeats: int = 3,
+    draft_beam_width: int = 40,
+) -> pd.DataFrame:
+    """One beam width's timing: generate slowest, plain in the middle, speculation faster by objective."""
+    methods = [("generate", "", "", 0, 0.2 + 0.01 * beam_width), ("plain", "", "", 0, 0.05 + 0.002 * beam_width)]
+    for verification in verifications:
+        for objective in objectives:
+            gain = 1.1 + OBJECTIVES.index(objective) / 10 + (0.1 if verification == "relaxed" else 0)
+            seconds = methods[1][4] / gain
+            methods.append(("speculative", objective, verification, draft_beam_width, seconds))
+    generator = np.random.default_rng(beam_width)
+    rows = []
+    for user in range(users):
+        length = generator.uniform(0.5, 1.5)
+        for method, objective, verification, width, seconds in methods:
+            for repeat in range(repeats + 1):
+                timed = repeat < repeats
+                total = seconds * length * generator.uniform(0.95, 1.1)
+                draft = 0.35 if method == "speculative" else 0.0
+                shares = (draft, 0.5, 0.08 if draft else 0.02, 0.03)
+                phases = dict(zip(records.PHASES, [np.nan] * 4 if timed else [total * s for s in shares], strict=True))
+                rows.append(
+                    {
+                        "dataset": "synthetic",
+                        "K": beam_width,
+                        "method": method,
+                        "objective": objective,
+                        "verification": verification,
+                        "N": width,
+                        "user": user,
+                        "repeat": repeat if timed else 0,
+                        "seconds": total,
+                        **phases,
+                        "timed": timed,
+                        "target_calls": 4 if method != "speculative" else 2,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def ranking(*, beam_widths=BEAM_WIDTHS, users: int = 400) -> pd.DataFrame:
+    """The target's and the popularity recommender's quality on all test users."""
+    rows = []
+    for recommender, level in (("target", 0.02), ("popularity", 0.006)):
+        for width in beam_widths:
+            recall, ndcg = level * width**0.6, level * 0.6 * width**0.4
+            bounds = {
+                "recall_low": recall * 0.9,
+                "recall_high": recall * 1.1,
+                "ndcg_low": ndcg * 0.9,
+                "ndcg_high": ndcg * 1.1,
+            }
+            rows.append(
+                {"recommender": recommender, "K": width, "users": users, "recall": recall, "ndcg": ndcg, **bounds}
+            )
+    return pd.DataFrame(rows)
+
+
+def losses(*, epochs: int = 8, kept: int = 6, aligned: bool = False) -> pd.DataFrame:
+    """A training that overfits after the kept epoch."""
+    epoch = np.arange(1, epochs + 1)
+    frame = pd.DataFrame(
+        {
+            "epoch": epoch,
+            "step": epoch * 40,
+            "train_loss": 4 * np.exp(-epoch / 4) + 2.2,
+            "valid_loss": 4 * np.exp(-epoch / 4) + 2.5 + 0.15 * np.maximum(0, epoch - kept + 1) ** 2,
+            "kept": epoch == kept,
+        }
+    )
+    return frame.assign(alignment=frame["valid_loss"] / 2, cross_entropy=frame["valid_loss"]) if aligned else frame
+
+
+def write_run(
+    folder: Path, *, objectives=OBJECTIVES, beam_widths=BEAM_WIDTHS, verifications=("strict", "relaxed")
+) -> Path:
+    """All record files of one small run, laid out as under results/<run>/<dataset>/."""
+    settings = {"seed": 1, "decoding": {"draft_length": 3}}
+    for objective in objectives:
+        frame = evaluation(objective, beam_widths=beam_widths, verifications=verifications)
+        path = folder / "measurement" / "evaluation" / f"{objective}.parquet"
+        records.write(frame, path, kind="evaluation", settings=settings, **STAMP)
+        write_losses(folder / "drafts" / objective / "loss.csv", aligned=True)
+    for width in beam_widths:
+        frame = timing(width, objectives=objectives, verifications=verifications)
+        path = folder / "measurement" / "timing" / f"K{width}.parquet"
+        records.write(frame, path, kind="timing", settings=settings, **STAMP)
+    write_losses(folder / "target" / "loss.csv")
+    write_losses(folder / "drafts" / "base" / "loss.csv")
+    ranking(beam_widths=beam_widths).to_csv(folder / "target" / "ranking.csv", index=False)
+    return folder
+
+
+def write_losses(path: Path, *, aligned: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    losses(aligned=aligned).to_csv(path, index=False)

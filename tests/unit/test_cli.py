@@ -1,0 +1,201 @@
+"""Verbs only pass on what they are given; mistakes are one message without a traceback."""
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from specbeam import cli
+from specbeam.errors import SpecbeamError
+from specbeam.settings import Settings
+from specbeam.stages import FIGURES, STAGES
+
+ROOT = Path(__file__).parents[2]
+
+# verb and options -> stage function, what it receives besides settings
+CALLS = {
+    "download beauty --destination d --mirror m": (
+        "specbeam.data.download:download",
+        {"dataset": "beauty", "destination": Path("d"), "mirror": "m"},
+    ),
+    "prepare --raw r --prepared p": (
+        "specbeam.data.prepare:prepare",
+        {"raw": Path("r"), "prepared": Path("p")},
+    ),
+    "generate-synthetic --destination d": (
+        "specbeam.data.synthetic:generate",
+        {"destination": Path("d"), "seed": 5},
+    ),
+    "train-target --prepared p --model m --losses l --threads 2": (
+        "specbeam.target.train:train_target",
+        {"prepared": Path("p"), "model": Path("m"), "losses": Path("l"), "threads": 2},
+    ),
+    "train-draft --prepared p --model m --losses l --threads 2": (
+        "specbeam.target.train:train_draft",
+        {"prepared": Path("p"), "model": Path("m"), "losses": Path("l"), "threads": 2},
+    ),
+    "recommend --prepared p --model m --lists a --ranking b --threads 1": (
+        "specbeam.target.infer:recommend",
+        {"prepared": Path("p"), "model": Path("m"), "lists": Path("a"), "ranking": Path("b"), "threads": 1},
+    ),
+    "record-trajectories --prepared p --model m --output o --split train --shard 1 --shards 3 --threads 1": (
+        "specbeam.trajectories.record:record",
+        {
+            "prepared": Path("p"),
+            "model": Path("m"),
+            "output": Path("o"),
+            "split": "train",
+            "shard": 1,
+            "shards": 3,
+            "threads": 1,
+        },
+    ),
+    "align a b --objective sft --prepared p --base d --valid v --model m --losses l --threads 1": (
+        "specbeam.alignment.train:align",
+        {
+            "trajectories": [Path("a"), Path("b")],
+            "objective": "sft",
+            "prepared": Path("p"),
+            "base": Path("d"),
+            "valid": Path("v"),
+            "model": Path("m"),
+            "losses": Path("l"),
+            "threads": 1,
+        },
+    ),
+    "evaluate --prepared p --target t --draft d --objective sft --dataset beauty --output o --threads 1": (
+        "specbeam.measurement.evaluate:evaluate",
+        {
+            "prepared": Path("p"),
+            "target": Path("t"),
+            "draft": Path("d"),
+            "objective": "sft",
+            "dataset": "beauty",
+            "output": Path("o"),
+            "threads": 1,
+        },
+    ),
+    "time sft=a seqkd=b --prepared p --target t --dataset beauty --beam-width 5 --output o --threads 2": (
+        "specbeam.measurement.timing:time_methods",
+        {
+            "drafts": {"sft": Path("a"), "seqkd": Path("b")},
+            "prepared": Path("p"),
+            "target": Path("t"),
+            "dataset": "beauty",
+            "beam_width": 5,
+            "output": Path("o"),
+            "threads": 2,
+        },
+    ),
+    "plot loss a b --output o": ("specbeam.figures.loss:plot", {"inputs": [Path("a"), Path("b")], "output": Path("o")}),
+    "summarise a b --output o --run r": (
+        "specbeam.figures.summary:summarise",
+        {"inputs": [Path("a"), Path("b")], "output": Path("o"), "run": "r"},
+    ),
+}
+WITHOUT_SETTINGS = ("download", "plot", "summarise")
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "specbeam", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("line", CALLS, ids=lambda line: line.split()[0])
+def test_a_verb_passes_its_options_to_the_function_of_its_stage(monkeypatch, line):
+    place, expected = CALLS[line]
+    module, _, name = place.partition(":")
+    function = getattr(pytest.importorskip(module), name)
+    received = {}
+    monkeypatch.setattr(f"{module}.{name}", lambda **options: received.update(options))
+
+    verb = line.split()[0]
+    settings = [] if verb in WITHOUT_SETTINGS else ["--settings", json.dumps({"seed": 5} if verb != "prepare" else {})]
+    result = CliRunner().invoke(cli.app, [*line.split(), *settings])
+
+    assert result.exit_code == 0, result.output
+    assert received.keys() == inspect.signature(function).parameters.keys()
+    assert {key: received[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("pair", ["sft", "bft=a"])
+def test_drafts_are_named_by_objective(pair):
+    with pytest.raises(SpecbeamError, match="expected OBJECTIVE=FOLDER with one of sft, seqkd"):
+        cli._drafts([pair])
+
+
+def test_a_shard_beyond_the_last_is_refused():
+    options = ["--prepared", "p", "--model", "m", "--output", "o", "--split", "train", "--threads", "1"]
+    result = CliRunner().invoke(cli.app, ["record-trajectories", *options, "--settings", "{}", "--shard", "1"])
+    assert isinstance(result.exception, SpecbeamError)
+    assert "--shard 1: expected less than --shards 1" in str(result.exception)
+
+
+def test_a_problem_to_mend_is_one_message_and_exit_code_1():
+    result = _run("check", "nowhere.yaml")
+    assert result.returncode == 1
+    assert result.stderr == "specbeam: nowhere.yaml: no such config file; the ready-made ones are in config/\n"
+
+
+def test_wrong_usage_is_exit_code_2():
+    assert _run("check").returncode == 2
+    assert _run("bake").returncode == 2
+
+
+def test_help_names_every_verb_and_loads_no_model_library():
+    loaded = (
+        "import sys, specbeam.cli; print(sorted({'torch', 'transformers', 'pandas', 'snakemake'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout.strip() == "[]"
+    helped = _run("--help")
+    for command in typer.main.get_group(cli.app).commands:
+        assert command in helped.stdout
+
+
+def test_check_says_what_a_config_would_run():
+    result = _run("check", "config/paper.yaml")
+    assert result.returncode == 0
+    for text in (
+        "results/paper/",
+        "beauty, games",
+        "huggyllama/llama-7b with LoRA",
+        "1, 3, 5, 10, 20",
+        "config/paper.yaml",
+    ):
+        assert text in result.stdout
+
+
+def test_digest_lists_every_stage():
+    lines = CliRunner().invoke(cli.app, ["digest"]).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(STAGES)
+    assert set(FIGURES) <= set(STAGES)
+
+
+def test_show_prints_the_table_and_where_the_figures_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text("run: mine\n")
+    missing = CliRunner().invoke(cli.app, ["show", "my.yaml"])
+    assert isinstance(missing.exception, SpecbeamError)
+    assert "run snakemake --cores all --configfile my.yaml" in str(missing.exception)
+
+    folder = Path("results/mine") / Settings().datasets[0]
+    folder.mkdir(parents=True)
+    (folder / "summary.txt").write_text("the table\n")
+    shown = CliRunner().invoke(cli.app, ["show", "my.yaml"]).stdout
+    assert shown.startswith("the table\n")
+    assert f"{folder}/figures/" in shown
+
+
+def test_a_job_ends_with_the_workflow_that_started_it(monkeypatch):
+    ended = []
+    monkeypatch.setattr(cli.time_module, "sleep", lambda seconds: ended.append("looked"))
+    monkeypatch.setattr(cli.os, "getppid", iter([7, 7, 1]).__next__)
+    monkeypatch.setattr(cli.os, "kill", lambda pid, signal: ended.append(signal))
+    cli._end_with(7)
+    assert ended == ["looked", "looked", cli.signal.SIGTERM]

@@ -1,0 +1,181 @@
+"""What each alignment term is, against slow formulas, and what it must never do."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import slow_losses as slow
+from specbeam.alignment import losses
+
+FORMS = st.fixed_dictionaries(
+    {
+        "k": st.integers(1, 9),
+        "temperature": st.sampled_from([0.3, 1.0, 2.5]),
+        "softmax_of": st.sampled_from(["logits", "probabilities"]),
+        "density": st.booleans(),
+    }
+)
+
+TERMS = {
+    "cross_entropy": lambda p, q, allowed: losses.cross_entropy(q, losses.log_softmax(p, allowed).exp(), allowed),
+    "forward_kl": losses.forward_kl,
+    "total_variation": losses.total_variation,
+    "atspeed_s": lambda p, q, allowed: losses.atspeed_s(p, q, allowed, k=3),
+    "atspeed_s, authors' form": lambda p, q, allowed: losses.atspeed_s(
+        p, q, allowed, k=3, temperature=0.001, softmax_of="probabilities"
+    ),
+    "atspeed_s, without density": lambda p, q, allowed: losses.atspeed_s(p, q, allowed, k=3, density=False),
+    "atspeed_r": losses.atspeed_r,
+    "atspeed_r, authors' temperature": lambda p, q, allowed: losses.atspeed_r(p, q, allowed, temperature=0.001),
+}
+each_term = pytest.mark.parametrize("term", TERMS.values(), ids=TERMS.keys())
+
+
+@st.composite
+def states(draw):
+    """p [S, C] log-probabilities, q [S, C] logits, allowed [S, C] with at least one child a state; values all distinct."""
+    shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 8)))
+    spread = draw(st.sampled_from([0.1, 1.0, 5.0]))
+    random = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    p, q = (spread * torch.randn(shape, generator=random) for _ in range(2))
+    allowed = torch.rand(shape, generator=random) < 0.6
+    allowed[torch.arange(shape[0]), torch.randint(shape[1], shape[:1], generator=random)] = True
+    return p.masked_fill(~allowed, -torch.inf).log_softmax(-1), q, allowed
+
+
+def example():
+    """Three states of five entries, of which some are forbidden; one state has a single child, one is padding."""
+    random = torch.Generator().manual_seed(3)
+    allowed = torch.tensor([[1, 1, 0, 1, 1], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]], dtype=torch.bool)
+    p, q = (2 * torch.randn(3, 5, generator=random) for _ in range(2))
+    return p, q, allowed
+
+
+def children(values, allowed):
+    return [
+        [v for v, child in zip(*row, strict=True) if child]
+        for row in zip(values.tolist(), allowed.tolist(), strict=True)
+    ]
+
+
+def agree(found, expected):
+    assert found.shape == (len(expected),)
+    torch.testing.assert_close(found, torch.tensor(expected), atol=2e-5, rtol=2e-4)
+
+
+@given(states(), st.sampled_from([0.001, 0.5, 1.0, 3.0]))
+def test_the_distances_are_what_the_formulas_say(inputs, temperature):
+    p, q, allowed = inputs
+    pairs = list(zip(children(p, allowed), children(q, allowed), strict=True))
+    agree(losses.forward_kl(p, q, allowed), [slow.forward_kl(a, b) for a, b in pairs])
+    agree(losses.total_variation(p, q, allowed), [slow.total_variation(a, b) for a, b in pairs])
+    agree(
+        losses.atspeed_r(p, q, allowed, temperature=temperature),
+        [slow.total_variation(a, b, temperature) for a, b in pairs],
+    )
+
+
+@given(states())
+def test_the_cross_entropy_counts_the_sequences_that_take_each_child(inputs):
+    p, q, allowed = inputs
+    counts = (p.exp() * 20).round()
+    pairs = zip(children(q, allowed), children(counts, allowed), strict=True)
+    agree(losses.cross_entropy(q, counts, allowed), [slow.cross_entropy(a, b) for a, b in pairs])
+
+
+@given(states(), FORMS)
+def test_atspeed_s_is_what_the_formula_says_in_every_form(inputs, form):
+    p, q, allowed = inputs
+    pairs = zip(children(p, allowed), children(q, allowed), strict=True)
+    agree(losses.atspeed_s(p, q, allowed, **form), [slow.atspeed_s(a, b, **form) for a, b in pairs])
+
+
+@given(states(), FORMS)
+def test_a_draft_equal_to_the_target_costs_nothing(inputs, form):
+    p, _, allowed = inputs
+    zero = torch.zeros(len(p))
+    for value in (
+        losses.forward_kl(p, p, allowed),
+        losses.atspeed_r(p, p, allowed, temperature=0.001),
+        losses.atspeed_s(p, p, allowed, **{**form, "density": False}),
+    ):
+        torch.testing.assert_close(value, zero, atol=1e-6, rtol=0)
+
+
+def test_a_draft_equal_to_the_target_still_pays_the_entropy_of_the_density_term():
+    p = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    value = losses.atspeed_s(p, p, torch.ones(1, 3, dtype=torch.bool), k=2)
+    p_kept = (2 / 3, 1 / 3)
+    assert value.item() == pytest.approx(p_kept[1] * -sum(x * math.log(x) for x in p_kept))
+
+
+def test_the_density_term_uses_the_last_child_where_there_are_fewer_than_k():
+    p = torch.tensor([[0.7, 0.2, 0.1]]).log()
+    q = torch.tensor([[0.0, 1.0, 9.0]])
+    allowed = torch.tensor([[True, True, False]])
+    expected = slow.atspeed_s(
+        [math.log(0.7), math.log(0.2)], [0.0, 1.0], k=2, temperature=1.0, softmax_of="logits", density=True
+    )
+    assert losses.atspeed_s(p, q, allowed, k=20).item() == pytest.approx(expected, abs=1e-6)
+
+
+@each_term
+def test_only_the_allowed_entries_count_and_get_gradients(term):
+    p, q, allowed = example()
+    expected = term(p, q, allowed)
+    p, q = p.masked_fill(~allowed, torch.nan), q.masked_fill(~allowed, 1e30).requires_grad_()
+    value = term(p, q, allowed)
+    torch.testing.assert_close(value, expected)
+    value.sum().backward()
+    assert q.grad.isfinite().all()
+    assert (q.grad[~allowed] == 0).all()
+
+
+@each_term
+def test_a_target_that_forbids_by_minus_infinity_gives_finite_gradients(term):
+    p, q, allowed = example()
+    q.requires_grad_()
+    value = term(p.masked_fill(~allowed, -torch.inf), q, allowed)
+    value.sum().backward()
+    assert value.isfinite().all()
+    assert q.grad.isfinite().all()
+
+
+@each_term
+def test_single_children_and_padding_cost_nothing(term):
+    p, q, allowed = example()
+    q.requires_grad_()
+    value = term(p, q, allowed)
+    value.sum().backward()
+    assert value[0] > 0
+    assert value[1:].tolist() == [0, 0]
+    assert (q.grad[1:] == 0).all()
+
+
+@each_term
+def test_the_order_of_children_does_not_matter(term):
+    p, q, allowed = example()
+    order = torch.tensor([4, 2, 0, 3, 1])
+    torch.testing.assert_close(term(p[:, order], q[:, order], allowed[:, order]), term(p, q, allowed))
+
+
+@each_term
+def test_inputs_are_not_changed(term):
+    inputs = example()
+    before = [x.clone() for x in inputs]
+    term(*inputs)
+    assert all(torch.equal(x, y) for x, y in zip(inputs, before, strict=True))
+
+
+@each_term
+def test_descending_the_gradient_lowers_the_term(term):
+    p, q, allowed = example()
+    q.requires_grad_()
+    before = term(p, q, allowed).sum()
+    before.backward()
+    if q.grad.norm() > 1e-8:  # at the authors' temperature a term can be flat
+        after = term(p, (q - 1e-4 * q.grad / q.grad.norm()).detach(), allowed).sum()
+        assert after <= before

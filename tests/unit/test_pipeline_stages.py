@@ -1,0 +1,317 @@
+"""Every stage from training to timing on a tiny data set, as the command line calls them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+from specbeam.measurement.ranking import ndcg_at, recall_at
+
+from specbeam.alignment.train import align
+from specbeam.data.prepared import load
+from specbeam.data.sequences import history_and_targets
+from specbeam.errors import SpecbeamError
+from specbeam.measurement import records
+from specbeam.measurement.evaluate import evaluate
+from specbeam.measurement.timing import time_methods
+from specbeam.stages import StageSettings
+from specbeam.target.infer import recommend
+from specbeam.target.train import train_draft, train_target
+from specbeam.teacher import Shard
+from specbeam.trajectories.record import record
+
+TRAINING = {"epochs": 2, "batch_size": 32, "micro_batch_size": 32, "precision": "float32"}
+CONFIG = {
+    "seed": 3,
+    "device": "cpu",
+    "prompt": {"history": 6},
+    "target": {
+        "model": {"hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 32},
+        "training": {**TRAINING, "learning_rate": 1e-2},
+    },
+    "draft": {"model": {"hidden_size": 8, "layers": 1, "heads": 2, "intermediate_size": 16}, "training": TRAINING},
+    "trajectories": {"beam_width": 4, "users": 30},
+    "alignment": {"training": {**TRAINING, "epochs": 1}},
+    "measurement": {
+        "beam_widths": [1, 4], "draft_beam_widths": [3, 8], "users": 7, "timing_users": 2, "repeats": 2,
+    },
+}  # fmt: skip
+OBJECTIVES = ["sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r"]
+LOSSES = ["epoch", "step", "train_loss", "valid_loss", "kept"]
+
+
+def settings(stage, objective=None, **changes):
+    return StageSettings(stage, {**CONFIG, **changes}, objective=objective)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Folders and files of a run, each made by its stage when the fixture is built."""
+
+    prepared: Path
+    folder: Path
+
+    def model(self, name):
+        return self.folder / name / "model"
+
+    def losses(self, name):
+        return self.folder / name / "loss.csv"
+
+    def shard(self, name):
+        return self.folder / f"{name}.safetensors"
+
+    def record(self, name, split, shard=0, shards=1):
+        record(
+            prepared=self.prepared, model=self.model("target"), output=self.shard(name), split=split, shard=shard,
+            shards=shards, settings=settings("record"), threads=1,
+        )  # fmt: skip
+        return Shard.load(self.shard(name))
+
+    def align(self, objective, name=None, shards=("train-0", "train-1")):
+        name = name or objective
+        align(
+            prepared=self.prepared, base=self.model("base"), trajectories=[self.shard(shard) for shard in shards],
+            valid=self.shard("valid"), objective=objective, settings=settings("align", objective),
+            model=self.model(name), losses=self.losses(name), threads=1,
+        )  # fmt: skip
+
+    def evaluate(self, name, objective="sft", **changes):
+        output = self.folder / f"{name}.parquet"
+        evaluate(
+            prepared=self.prepared, target=self.model("target"), draft=self.model(objective), objective=objective,
+            dataset="synthetic", output=output, settings=settings("evaluate", **changes), threads=1,
+        )  # fmt: skip
+        return records.read([output], "evaluation")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_dataset, tmp_path_factory):
+    """A run up to the first aligned draft."""
+    run = Run(tiny_dataset.prepared, tmp_path_factory.mktemp("run"))
+    files = {"prepared": run.prepared, "threads": 1}
+    train_target(settings=settings("train_target"), model=run.model("target"), losses=run.losses("target"), **files)
+    train_draft(settings=settings("train_draft"), model=run.model("base"), losses=run.losses("base"), **files)
+    recommend(
+        model=run.model("target"), lists=run.folder / "lists.parquet", ranking=run.folder / "ranking.csv",
+        settings=settings("recommend"), **files,
+    )  # fmt: skip
+    run.record("valid", "valid")
+    for shard in range(2):
+        run.record(f"train-{shard}", "train", shard, 2)
+    run.align("sft")
+    return run
+
+
+@pytest.fixture(scope="module")
+def evaluation(run):
+    return run.evaluate("evaluation")
+
+
+@pytest.fixture(scope="module")
+def timing(run):
+    output = run.folder / "timing.parquet"
+    time_methods(
+        prepared=run.prepared, target=run.model("target"), drafts={"sft": run.model("sft"), "seqkd": run.model("base")},
+        dataset="synthetic", beam_width=4, output=output, settings=settings("time"), threads=1,
+    )  # fmt: skip
+    return records.read([output], "timing")
+
+
+@pytest.mark.parametrize("name", ["target", "base"])
+def test_training_writes_a_model_and_its_losses(run, name):
+    losses = pd.read_csv(run.losses(name))
+    assert list(losses.columns) == LOSSES
+    assert losses["epoch"].tolist() == [1, 2]
+    assert losses["kept"].sum() == 1
+    assert losses["train_loss"].is_monotonic_decreasing
+    assert (run.model(name) / "model.safetensors").is_file()
+
+
+def test_training_twice_gives_the_same_weights(run, tmp_path):
+    train_draft(
+        prepared=run.prepared, settings=settings("train_draft"), model=tmp_path / "model",
+        losses=tmp_path / "loss.csv", threads=1,
+    )  # fmt: skip
+    again, first = (load_file(folder / "model.safetensors") for folder in (tmp_path / "model", run.model("base")))
+    assert all((again[name] == weight).all() for name, weight in first.items())
+
+
+def test_no_stage_leaves_a_half_written_file(run, evaluation, timing):
+    assert not [path for path in run.folder.rglob("*") if ".part" in path.name]
+
+
+def test_recommending_lists_k_real_items_best_first_for_every_test_user(run):
+    data, lists = load(run.prepared), pd.read_parquet(run.folder / "lists.parquet")
+    users = history_and_targets(data.users, "test")["user"].tolist()
+    for width, of_width in lists.groupby("K"):
+        assert of_width["user"].unique().tolist() == users
+        for _, found in of_width.groupby("user"):
+            assert found["rank"].tolist() == list(range(1, width + 1))
+            assert found["score"].is_monotonic_decreasing
+            assert found["identifier"].between(0, len(data.catalogue.distinct) - 1).all()
+            assert found["identifier"].is_unique
+    assert sorted(lists["K"].unique()) == [1, 4]
+
+
+def test_the_ranking_rates_exactly_the_lists_and_popularity(run):
+    data, lists = load(run.prepared), pd.read_parquet(run.folder / "lists.parquet")
+    ranking = pd.read_csv(run.folder / "ranking.csv").set_index(["recommender", "K"])
+    asked = history_and_targets(data.users, "test")
+    assert sorted(ranking.index) == [("popularity", 1), ("popularity", 4), ("target", 1), ("target", 4)]
+    for width, of_width in lists.groupby("K"):
+        found = of_width.groupby("user")["identifier"].agg(list)
+        wanted = {user: data.catalogue.rows(items) for user, items in zip(asked["user"], asked["targets"], strict=True)}
+        row = ranking.loc["target", width]
+        assert row["recall"] == pytest.approx(np.mean([recall_at(found[u], wanted[u], width) for u in wanted]))
+        assert row["ndcg"] == pytest.approx(np.mean([ndcg_at(found[u], wanted[u], width) for u in wanted]))
+        assert row["users"] == len(asked)
+    assert (ranking["recall_low"] <= ranking["recall"]).all()
+    assert (ranking["recall"] <= ranking["recall_high"]).all()
+
+
+def test_shards_divide_the_users_and_hold_what_one_shard_would(run):
+    whole = run.record("whole", "train")
+    parts = [Shard.load(run.shard(f"train-{number}")) for number in range(2)]
+    assert len(whole.users) == 30
+    assert sorted([*parts[0].users, *parts[1].users]) == sorted(whole.users)
+    for part, places in zip(parts, (slice(0, None, 2), slice(1, None, 2)), strict=True):
+        np.testing.assert_array_equal(part.users, whole.users[places])
+        np.testing.assert_array_equal(part.paths, whole.paths[places])
+        np.testing.assert_array_equal(part.truth, whole.truth[places])
+        np.testing.assert_allclose(part.scores, whole.scores[places], atol=1e-4)
+        for user, place in enumerate(range(len(whole.users))[places]):
+            own = part.log_p[slice(*part.offsets[user : user + 2])].astype(float)
+            same = whole.log_p[slice(*whole.offsets[place : place + 2])].astype(float)
+            np.testing.assert_allclose(own, same, atol=1e-2)
+
+
+def test_more_shards_than_users_leave_some_empty(run):
+    empty = run.record("empty", "train", shard=35, shards=40)
+    assert (len(empty.users), len(empty.log_p), empty.offsets.tolist()) == (0, 0, [0])
+    run.align("sft", name="with-an-empty-shard", shards=("train-0", "train-1", "empty"))
+
+
+def test_trajectories_are_the_targets_beams_with_their_scores(run):
+    from specbeam.prompts import PromptBuilder
+    from specbeam.trie import Trie
+
+    data, shard = load(run.prepared), Shard.load(run.shard("valid"))
+    builder = PromptBuilder(style="compact", history=6, tokenizer=data.tokenizer, catalogue=data.catalogue)
+    trie = Trie.of(builder.identifiers)
+    asked = history_and_targets(data.users, "valid")
+    assert shard.users.tolist() == asked["user"].tolist()
+    true_rows = data.catalogue.rows(targets[0] for targets in asked["targets"])
+    assert trie.rows.numpy()[shard.truth[:, -1]].tolist() == true_rows
+    assert (np.diff(shard.scores) <= 0).all()
+    for (_, tree, log_p), paths, scores in zip(shard.trees(trie), shard.paths, shard.scores, strict=True):
+        for path, score in zip(paths, scores, strict=True):
+            total = 0.0
+            for depth, before in enumerate([0, *path[:-1]]):
+                place = tree.states[depth].tolist().index(before)
+                total += log_p[depth][place][path[depth] - 1 - int(trie.first_edge[before])]
+            assert total == pytest.approx(score, abs=2e-2)  # halves were added
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_moves_the_draft_and_records_its_parts(run, objective):
+    run.align(objective, name=f"aligned-{objective}")
+    losses = pd.read_csv(run.losses(f"aligned-{objective}"))
+    assert sorted(losses.columns) == sorted([*LOSSES, "alignment", "cross_entropy"])
+    base, moved = (load_file(run.model(name) / "model.safetensors") for name in ("base", f"aligned-{objective}"))
+    assert any((base[name] != weight).any() for name, weight in moved.items())
+
+
+def test_the_validation_of_a_draft_counts_the_new_item_alone(run):
+    first, base = (pd.read_csv(run.losses(name)) for name in ("sft", "base"))
+    assert first["cross_entropy"][0] == pytest.approx(first["valid_loss"][0])
+    assert first["valid_loss"][0] == pytest.approx(base["valid_loss"].min(), abs=0.5)  # the same question to both
+
+
+def test_trajectories_of_other_users_are_refused(run, tiny_dataset):
+    with pytest.raises(SpecbeamError, match=r"has no valid prompt here: recorded for other data\? Record again"):
+        align(
+            prepared=run.prepared, base=run.model("base"), trajectories=[run.shard("train-0")],
+            valid=run.shard("train-0"), objective="sft", settings=settings("align", "sft"),
+            model=run.folder / "never" / "model", losses=run.folder / "never" / "loss.csv", threads=1,
+        )  # fmt: skip
+    assert not (run.folder / "never").exists()
+
+
+def test_every_user_width_and_verification_is_evaluated_once(evaluation):
+    asked = {(row.verification, row.K, row.N) for row in evaluation.itertuples()}
+    drafted = {(rule, k, n) for rule in ("strict", "relaxed") for k, n in ((1, 3), (1, 8), (4, 8))}  # N = 3 < K = 4
+    assert asked == drafted | {("target", 1, 0), ("target", 4, 0)}
+    assert evaluation["user"].nunique() == 7
+    assert len(evaluation) == 7 * len(asked)
+
+
+def test_strict_lists_have_the_recall_of_the_targets_own(evaluation):
+    of = evaluation.set_index(["K", "user"])
+    own = of[of["verification"] == "target"][["recall", "ndcg"]]
+    for _, strict in of[of["verification"] == "strict"].groupby("N"):
+        assert strict[["recall", "ndcg"]].equals(own.loc[strict.index])
+
+
+def test_a_list_of_four_levels_takes_its_accepted_levels_and_one_bonus_a_round(evaluation):
+    drafted = evaluation[evaluation["verification"] != "target"]
+    assert (drafted["accepted"] + drafted["rounds"] == 4).all()
+    assert (drafted["target_calls"] == drafted["rounds"]).all()
+    assert (drafted["first_accepted"] <= drafted["accepted"].clip(upper=3)).all()
+    own = evaluation[evaluation["verification"] == "target"]
+    assert (own["target_calls"] == 4).all()
+    assert (own["nodes"] == 3 * own["K"]).all()
+    assert not own[["accepted", "rounds", "draft_calls"]].any(axis=None)
+
+
+def test_evaluating_twice_gives_the_same_records(run, evaluation):
+    pd.testing.assert_frame_equal(run.evaluate("again"), evaluation)
+
+
+def test_the_position_wise_constraint_still_finds_the_real_items(run):
+    """Its lists may name items that do not exist, but those that do exist count."""
+    catalogue = load(run.prepared).catalogue
+    found = run.evaluate("position", decoding={"constraint": "position"}, measurement={
+        "beam_widths": [60], "draft_beam_widths": [60], "users": 7, "verifications": ["strict"],
+    })  # fmt: skip
+    assert len(catalogue.distinct) > 60
+    assert found["recall"].sum() > 0
+
+
+def test_every_method_is_timed_for_every_user_and_repeat(timing):
+    speculative = {("speculative", draft, rule, 8) for draft in ("sft", "seqkd") for rule in ("strict", "relaxed")}
+    methods = {("generate", "", "", 0), ("plain", "", "", 0)} | speculative
+    timed = timing[timing["timed"]]
+    counts = Counter(zip(timed["method"], timed["objective"], timed["verification"], timed["N"], strict=True))
+    assert counts == dict.fromkeys(methods, 2 * 2)
+    assert (timed["seconds"] > 0).all()
+
+
+def test_methods_interleave_so_that_a_slow_spell_of_the_machine_hits_all_alike(timing):
+    timed = timing[timing["timed"]].reset_index(drop=True)
+    names = timed["method"] + timed["objective"] + timed["verification"]
+    rounds = [names[start : start + 6].tolist() for start in range(0, len(timed), 6)]
+    assert all(len(set(names)) == 6 for names in rounds)
+    assert len({tuple(names) for names in rounds}) > 1  # not always in the same order
+    assert (timed["repeat"].to_numpy() == np.tile(np.repeat([0, 1], 6), 2)).all()
+
+
+def test_phases_come_from_a_separate_run_and_fit_into_its_time(timing):
+    phases = timing[~timing["timed"]]
+    assert set(phases["method"]) == {"plain", "speculative"}
+    parts = phases[list(records.PHASES)]
+    assert (parts.sum(axis=1) <= phases["seconds"]).all()
+    assert (parts["target"] > 0).all()
+    assert (phases.loc[phases["method"] == "plain", "draft"] == 0).all()
+    assert (phases.loc[phases["method"] == "speculative", "draft"] > 0).all()
+
+
+def test_records_say_what_they_were_measured_under(run, evaluation, timing):
+    for frame, name in ((evaluation, "evaluation"), (timing, "timing")):
+        assert set(frame["device"]) == {"cpu"}
+        assert set(frame["seed"]) == {3}
+        kept = records.settings_of(run.folder / f"{name}.parquet")
+        assert kept["prompt"]["history"] == 6
+        assert "alignment" not in kept

@@ -1,0 +1,124 @@
+"""The result table: right numbers, like compared with like, readable in a terminal."""
+
+import pandas as pd
+import pytest
+
+import generated_records as generated
+from specbeam.errors import SpecbeamError
+from specbeam.figures import summary
+from specbeam.measurement import records
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    generated.fix_environment(monkeypatch)
+
+
+def inputs(run):
+    return [*sorted(run.glob("measurement/*/*.parquet")), run / "target" / "ranking.csv"]
+
+
+def summarise(folder, **what):
+    run = generated.write_run(folder / "run", **what)
+    text = summary.summarise(inputs=inputs(run), output=folder / "summary.csv", run="default")
+    return text, pd.read_csv(folder / "summary.csv", keep_default_na=False, na_values=[""])
+
+
+def row(text, name):
+    (line,) = [line for line in text.splitlines() if line.startswith(name)]
+    return line.removeprefix(name).split()
+
+
+def test_the_table_has_every_method_and_fits_a_terminal(tmp_path):
+    text, _ = summarise(tmp_path)
+    assert (tmp_path / "summary.txt").read_text() == text
+    assert max(map(len, text.splitlines())) <= 100
+    for objective in generated.OBJECTIVES:
+        for verification in ("strict", "relaxed"):
+            assert len(row(text, f"{objective} {verification} ")) == 6
+    assert row(text, "popularity (400 users)")[2:] == ["-"] * 4
+    assert row(text, "transformers generate")[-1] == "1.00x"
+    assert row(text, "plain beam search (60 users)")[3:5] == ["4.00", "1.00x"]
+
+
+def test_the_header_says_what_was_measured_where(tmp_path):
+    text, _ = summarise(tmp_path, beam_widths=(5,))
+    head = text.split("\n\n")[0]
+    for words in ("synthetic", "run default", "60 users", "12 users", "median of 3", "A Processor 9000", "2 thread"):
+        assert words in head
+    assert "float32" in head
+    assert "commit 0123456789ab" in head
+    assert "uncommitted" not in head
+
+
+def test_uncommitted_changes_are_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(generated.ENVIRONMENT, "dirty", True)
+    text, _ = summarise(tmp_path, beam_widths=(5,))
+    assert "with uncommitted changes" in text
+
+
+def test_strict_drafts_have_the_recall_of_the_target_on_the_same_users(tmp_path):
+    text, _ = summarise(tmp_path)
+    assert row(text, "wordkd strict")[:2] == row(text, "plain beam search (60 users)")[:2]
+
+
+def test_the_target_stands_there_once_when_all_test_users_were_evaluated(tmp_path):
+    run = generated.write_run(tmp_path / "run")
+    generated.ranking(users=60).to_csv(run / "target" / "ranking.csv", index=False)
+    text = summary.summarise(inputs=inputs(run), output=tmp_path / "summary.csv", run="default")
+    assert "target (60 users)" not in text
+    assert "plain beam search (60 users)" in text
+
+
+@pytest.mark.parametrize(
+    ("beam_widths", "titles"),
+    [((1, 3, 20), ("Recall@3", "AS@20")), ((20,), ("Recall@20", "AS@20")), ((5, 10), ("Recall@10", "AS@10"))],
+)
+def test_quality_is_told_at_ten_items_or_the_nearest_below(beam_widths, titles, tmp_path):
+    text, _ = summarise(tmp_path, beam_widths=beam_widths, objectives=("sft",), verifications=("relaxed",))
+    assert all(title in text for title in titles)
+
+
+def test_the_csv_has_every_beam_width_and_agrees_with_the_records(tmp_path):
+    _, table = summarise(tmp_path)
+    keys = ["method", "objective", "verification", "K", "N"]
+    assert not table.duplicated(keys).any()
+    assert set(table["run"]) == {"default"}
+    cell = table[(table["objective"] == "sft") & (table["verification"] == "strict") & (table["K"] == 10)].iloc[0]
+    rows = generated.evaluation("sft").query("verification == 'strict' and K == 10")
+    assert cell["accepted"] == pytest.approx(rows["accepted"].sum() / rows["rounds"].sum())
+    assert cell["recall"] == pytest.approx(rows["recall"].mean())
+    assert cell["target_calls"] == pytest.approx(rows["target_calls"].mean())
+    medians = generated.timing(10).query("timed").groupby(["method", "objective", "verification", "user"])
+    totals = medians["seconds"].median().groupby(["method", "objective", "verification"]).sum()
+    own = totals[("speculative", "sft", "strict")]
+    assert cell["speedup_plain"] == pytest.approx(totals[("plain", "", "")] / own)
+    assert cell["speedup_generate"] == pytest.approx(totals[("generate", "", "")] / own)
+
+
+def test_of_several_draft_widths_the_largest_is_printed():
+    speculative = generated.timing(5, draft_beam_width=80).query("method == 'speculative'")
+    evaluation = [generated.evaluation("sft", beam_widths=(5,), draft_beam_width=width) for width in (40, 80)]
+    evaluation = pd.concat(evaluation).drop_duplicates(records.KEYS["evaluation"])
+    timing = pd.concat([generated.timing(5, objectives=("sft",)), speculative.query("objective == 'sft'")])
+    table = summary.data(evaluation, timing, generated.ranking(beam_widths=(5,)))
+    assert sorted(table.query("verification == 'strict'")["N"]) == [40, 80]
+    text = summary.text(table, header="")
+    assert "K = 5, N = 80." in text
+    assert len(row(text, "sft strict")) == 6
+
+
+def test_a_missing_kind_of_input_is_told(tmp_path):
+    run = generated.write_run(tmp_path / "run", beam_widths=(5,), objectives=("sft",))
+    for kind in ("evaluation", "timing"):
+        kept = [path for path in inputs(run) if kind not in path.parts]
+        with pytest.raises(SpecbeamError, match=f"at least one file of {kind} records"):
+            summary.summarise(inputs=kept, output=tmp_path / "summary.csv", run="default")
+    with pytest.raises(SpecbeamError, match=r"one ranking\.csv"):
+        summary.summarise(inputs=inputs(run)[:-1], output=tmp_path / "summary.csv", run="default")
+
+
+def test_records_of_different_data_sets_are_refused():
+    timing = generated.timing(5, users=2).assign(dataset="beauty")
+    with pytest.raises(SpecbeamError, match="different data sets"):
+        summary.data(generated.evaluation("sft"), timing, generated.ranking())

@@ -1,0 +1,103 @@
+"""Every config resolves to a plan, every name that a user can guess is a target, and mistakes stop with one message."""
+
+import fcntl
+
+import pytest
+
+from specbeam import settings
+from specbeam.stages import FIGURES
+
+STAGES = ("download", "prepare", "target", "trajectories", "alignment", "measurement", "figures")
+
+
+@pytest.mark.parametrize("config", ["config", "smoke", "beauty-small", "paper"])
+def test_each_config_resolves_to_every_stage(checkout, config):
+    run = settings.load(checkout.folder / f"config/{config}.yaml")
+    datasets, objectives = len(run.datasets), len(run.alignment.objectives)
+    planned = checkout.planned(config=config)
+
+    assert planned["train_target"] == planned["prepare_dataset"] == datasets
+    assert planned["record_trajectories"] == datasets * run.trajectories.shards
+    assert planned["align_draft"] == planned["evaluate_draft"] == datasets * objectives
+    assert planned["time_methods"] == datasets * len(run.measurement.beam_widths)
+    assert planned["plot_figure"] == datasets * len(FIGURES)
+    assert planned["summarise_run"] == datasets
+
+
+def test_real_data_are_downloaded_and_synthetic_data_generated(checkout):
+    assert "download_source" in checkout.planned("beauty")
+    assert "generate_synthetic" not in checkout.planned("games")
+    assert "generate_synthetic" in checkout.planned("synthetic", config="beauty-small")
+
+
+def test_a_data_set_is_computed_by_its_name_with_the_settings_at_hand(checkout):
+    here, elsewhere = checkout.planned("synthetic"), checkout.planned("beauty")
+    assert here.pop("generate_synthetic") == elsewhere.pop("download_source") == 1
+    assert here == elsewhere
+
+
+def test_one_objective_needs_only_its_own_draft(checkout):
+    planned = checkout.planned("atspeed_s")
+    assert planned["align_draft"] == planned["evaluate_draft"] == 1
+    assert "time_methods" not in planned
+
+
+def test_one_figure_needs_only_what_it_shows(checkout):
+    planned = checkout.planned("accepted")
+    assert planned["plot_figure"] == 1
+    assert "time_methods" not in planned
+    assert "recommend_items" not in planned
+
+
+def test_list_explains_every_target_and_rule_in_a_line(checkout):
+    listed = checkout.snakemake("--list").stdout
+    names = {
+        *STAGES,
+        *FIGURES,
+        "all",
+        "synthetic",
+        "beauty",
+        "games",
+        "sft",
+        "atspeed_r",
+        "train_target",
+        "align_draft",
+    }
+    lines = [line for line in listed.splitlines() if not line.startswith("Using")]
+    assert names <= {line.split()[0] for line in lines}
+    for line in lines:
+        assert line.endswith(".)"), f"no docstring: {line}"
+
+
+def test_a_config_file_is_a_whole_run_and_is_not_merged_with_the_default(checkout):
+    (checkout.folder / "config/bare.yaml").write_text("run: bare\nmeasurement: {beam_widths: [7]}\n")
+    checkout.edit("config/config.yaml", "shards: 2", "shards: 9").__enter__()
+    planned = checkout.planned(config="bare")
+    assert planned["time_methods"] == 1
+    assert planned["record_trajectories"] == settings.TrajectorySettings().shards
+
+
+def test_a_key_given_on_the_command_line_overrides_the_config(checkout):
+    assert checkout.planned("--config", "measurement={beam_widths: [5, 10, 20]}")["time_methods"] == 3
+
+
+def test_each_mistake_in_the_config_is_named_with_what_is_allowed(checkout):
+    path = checkout.folder / "config/smoke.yaml"
+    path.write_text(path.read_text().replace("datasets: [synthetic]", "datasets: [books]") + "\nmesurement: {}\n")
+    run = checkout.snakemake("--dry-run")
+    assert run.returncode == 1
+    assert "Traceback" not in run.stdout
+    assert "config/smoke.yaml: 2 bad setting(s)" in run.stdout
+    assert "datasets.0: Input should be 'synthetic', 'beauty' or 'games', got 'books'" in run.stdout
+    assert "mesurement: unknown key; allowed here: run, seed," in run.stdout
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(checkout):
+    folder = checkout.folder / "results/smoke"
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        run = checkout.snakemake("download")
+    assert run.returncode == 1
+    assert run.stdout.count("another snakemake is running there") == 1
+    assert not (folder / "synthetic").exists()

@@ -1,0 +1,35 @@
+"""What the user can mend stops a run with one message that says how; nothing half-written stays."""
+
+import shutil
+
+import pytest
+
+
+def _stopped(checkout, *arguments, **variables):
+    run = checkout.snakemake(*arguments, config="beauty-small", **variables)
+    assert run.returncode == 1
+    assert "Traceback" not in run.stdout, run.stdout
+    messages = [line for line in run.stdout.splitlines() if line.startswith("specbeam: ")]
+    assert len(messages) == 1, run.stdout
+    return messages[0]
+
+
+def test_a_missing_mirror_is_named(checkout):
+    message = _stopped(checkout, "download", SPECBEAM_MIRROR=str(checkout.folder / "nowhere"))
+    assert "nowhere" in message
+
+
+def test_a_mirror_named_in_the_config_reaches_the_job(checkout):
+    assert "elsewhere" in _stopped(checkout, "download", "--config", "source={mirror: elsewhere}")
+
+
+@pytest.mark.mirror
+def test_a_wrong_checksum_stops_before_use(checkout, mirror):
+    damaged = checkout.folder / "damaged"
+    shutil.copytree(mirror / "beauty", damaged / "beauty")
+    with (damaged / "beauty/sequential_test.txt").open("a") as file:
+        file.write("1 2\n")
+    message = _stopped(checkout, "prepare", SPECBEAM_MIRROR=str(damaged))
+    assert "sequential_test.txt" in message
+    assert "sha256" in message
+    assert not (checkout.folder / "results/downloads/beauty/sequential_test.txt").exists()

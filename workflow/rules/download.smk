@@ -1,0 +1,54 @@
+# Real data sets are fetched once, for all runs; the synthetic one is generated for its run.
+
+
+rule download_source:
+    """Download one real data set and verify its checksums."""
+    output:
+        train="<downloads>/{dataset}/sequential_train.txt",
+        valid="<downloads>/{dataset}/sequential_valid.txt",
+        test="<downloads>/{dataset}/sequential_test.txt",
+        identifiers="<downloads>/{dataset}/identifiers.json",
+    log:
+        "<downloads>/logs/download_source/{dataset}.log",
+    benchmark:
+        "<downloads>/benchmarks/download_source/{dataset}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("download"),
+        destination=subpath(output.train, parent=True),
+    message:
+        "{wildcards.dataset}: download and verify"
+    shell:
+        "specbeam download {wildcards.dataset} --destination {params.destination:q} > {log:q} 2>&1"
+
+
+rule generate_synthetic:
+    """Generate the embedded catalogue and its users."""
+    output:
+        train="<run>/{dataset}/raw/sequential_train.txt",
+        valid="<run>/{dataset}/raw/sequential_valid.txt",
+        test="<run>/{dataset}/raw/sequential_test.txt",
+        identifiers="<run>/{dataset}/raw/identifiers.json",
+    log:
+        "<run>/{dataset}/logs/generate_synthetic.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/generate_synthetic.tsv"
+    wildcard_constraints:
+        dataset="synthetic",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        code=code("generate"),
+        settings=reads("generate"),
+        destination=subpath(output.train, parent=True),
+    message:
+        "{wildcards.dataset}: generate a catalogue and users"
+    shell:
+        "specbeam generate-synthetic --destination {params.destination:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -1,0 +1,52 @@
+rule plot_figure:
+    """Draw one figure, as PNG and SVG, with its data as CSV."""
+    input:
+        shown,
+    output:
+        png="<run>/{dataset}/figures/{figure}.png",
+        svg="<run>/{dataset}/figures/{figure}.svg",
+        csv="<run>/{dataset}/figures/{figure}.csv",
+    log:
+        "<run>/{dataset}/logs/plot_figure/{figure}.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/plot_figure/{figure}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        code=lambda wildcards: code(wildcards.figure),
+        stem=subpath(output.png, strip_suffix=".png"),
+    message:
+        "{wildcards.dataset}: draw {wildcards.figure}"
+    shell:
+        "specbeam plot {wildcards.figure} {input:q} --output {params.stem:q} > {log:q} 2>&1"
+
+
+rule summarise_run:
+    """Put the run's main numbers into one table."""
+    input:
+        timing=expand(rules.time_methods.output.records, K=BEAM_WIDTHS, allow_missing=True),
+        evaluation=expand(rules.evaluate_draft.output.records, objective=OBJECTIVES, allow_missing=True),
+        ranking=rules.recommend_items.output.ranking,
+    output:
+        csv="<run>/{dataset}/summary.csv",
+        text="<run>/{dataset}/summary.txt",
+    log:
+        "<run>/{dataset}/logs/summarise_run.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/summarise_run.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        code=code("summarise"),
+        run=settings.run,
+    message:
+        "{wildcards.dataset}: summarise"
+    shell:
+        "specbeam summarise {input.timing:q} {input.evaluation:q} {input.ranking:q} "
+        "--run {params.run:q} --output {output.csv:q} > {log:q} 2>&1"

@@ -1,0 +1,33 @@
+# One run of Snakemake at a time on one results folder. Snakemake's own lock outlives a `kill -9` and must then be removed
+# by hand; the kernel drops this one with the process, whatever ends it.
+
+import fcntl
+import shutil
+from pathlib import Path
+
+import yaml
+
+from specbeam.files import replacing
+
+
+def lock():
+    """Take the lock and keep it while this process lives; then clear what killed jobs left, which nobody writes now."""
+    folder = Path(RESULTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = (folder / ".lock").open("w")  # never closed
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(
+            f"{RESULTS}: another snakemake is running there; wait for it, or give this run another name"
+        )
+    workflow.globals["lock_handle"] = handle
+    for part in folder.rglob(".*.part"):
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
+    with replacing(folder / "config.yaml") as resolved:
+        resolved.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+
+
+onstart:
+    if workflow.is_main_process:
+        lock()

@@ -1,0 +1,56 @@
+rule evaluate_draft:
+    """Measure accepted levels, target calls and recall of one draft."""
+    input:
+        prepared=rules.prepare_dataset.output.prepared,
+        target=rules.train_target.output.model,
+        draft=rules.align_draft.output.model,
+    output:
+        records="<run>/{dataset}/measurement/evaluation/{objective}.parquet",
+    log:
+        "<run>/{dataset}/logs/evaluate_draft/{objective}.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/evaluate_draft/{objective}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: settings.threads.evaluation
+    resources:
+        mem_mb=8000,
+    params:
+        code=code("evaluate"),
+        settings=reads("evaluate"),
+    message:
+        "{wildcards.dataset}: evaluate {wildcards.objective}"
+    shell:
+        "specbeam evaluate --prepared {input.prepared:q} --target {input.target:q} --draft {input.draft:q} "
+        "--objective {wildcards.objective} --dataset {wildcards.dataset} --output {output.records:q} "
+        "--settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule time_methods:
+    """Time all drafts, verifications and baselines at one K, with nothing else running."""
+    input:
+        prepared=rules.prepare_dataset.output.prepared,
+        target=rules.train_target.output.model,
+        drafts=expand(rules.align_draft.output.model, objective=OBJECTIVES, allow_missing=True),
+    output:
+        records="<run>/{dataset}/measurement/timing/K{K}.parquet",
+    log:
+        "<run>/{dataset}/logs/time_methods/K{K}.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/time_methods/K{K}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: alone
+    resources:
+        mem_mb=8000,
+    params:
+        code=code("time"),
+        settings=reads("time"),
+        drafts=named_drafts,
+        threads=settings.threads.timing,
+    message:
+        "{wildcards.dataset}: time all methods, K={wildcards.K}"
+    shell:
+        "specbeam time {params.drafts:q} --prepared {input.prepared:q} --target {input.target:q} "
+        "--dataset {wildcards.dataset} --beam-width {wildcards.K} --output {output.records:q} "
+        "--settings {params.settings:q} --threads {params.threads} > {log:q} 2>&1"

@@ -1,0 +1,23 @@
+rule prepare_dataset:
+    """Turn raw files into splits, catalogue, tokenizer and statistics."""
+    input:
+        unpack(lambda wildcards: raw_files(wildcards.dataset)),
+    output:
+        prepared=directory("<run>/{dataset}/prepared"),
+    log:
+        "<run>/{dataset}/logs/prepare_dataset.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/prepare_dataset.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        code=code("prepare"),
+        settings=reads("prepare"),
+        raw=subpath(input.train, parent=True),
+    message:
+        "{wildcards.dataset}: prepare splits, catalogue and tokenizer"
+    shell:
+        "specbeam prepare --raw {params.raw:q} --prepared {output.prepared:q} --settings {params.settings:q} > {log:q} 2>&1"

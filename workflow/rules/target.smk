@@ -1,0 +1,51 @@
+rule train_target:
+    """Train the target model; the epoch with the best validation loss is kept."""
+    input:
+        prepared=rules.prepare_dataset.output.prepared,
+    output:
+        model=directory("<run>/{dataset}/target/model"),
+        losses="<run>/{dataset}/target/loss.csv",
+    log:
+        "<run>/{dataset}/logs/train_target.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/train_target.tsv"
+    conda:
+        "../../environment.yml"
+    threads: settings.threads.target
+    resources:
+        mem_mb=8000,
+    params:
+        code=code("train_target"),
+        settings=reads("train_target"),
+    message:
+        "{wildcards.dataset}: train the target"
+    shell:
+        "specbeam train-target --prepared {input.prepared:q} --model {output.model:q} --losses {output.losses:q} "
+        "--settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule recommend_items:
+    """Recommend items to all test users by the target's beam search, and rate the lists."""
+    input:
+        prepared=rules.prepare_dataset.output.prepared,
+        model=rules.train_target.output.model,
+    output:
+        lists="<run>/{dataset}/target/lists.parquet",
+        ranking="<run>/{dataset}/target/ranking.csv",
+    log:
+        "<run>/{dataset}/logs/recommend_items.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/recommend_items.tsv"
+    conda:
+        "../../environment.yml"
+    threads: settings.threads.target
+    resources:
+        mem_mb=8000,
+    params:
+        code=code("recommend"),
+        settings=reads("recommend"),
+    message:
+        "{wildcards.dataset}: recommend items by the target's beam search"
+    shell:
+        "specbeam recommend --prepared {input.prepared:q} --model {input.model:q} --lists {output.lists:q} "
+        "--ranking {output.ranking:q} --settings {params.settings:q} --threads {threads} > {log:q} 2>&1"

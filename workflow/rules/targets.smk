@@ -1,0 +1,54 @@
+# What can be asked for by name: `snakemake beauty`, `snakemake atspeed_s`, `snakemake alignment`, `snakemake speedup`.
+
+EVALUATED = every("measurement/evaluation/{objective}.parquet", objective=OBJECTIVES)
+TIMED = every("measurement/timing/K{K}.parquet", K=BEAM_WIDTHS)
+SHARDS = range(settings.trajectories.shards)
+STAGE_TARGETS = {
+    "download": ("raw files", [path for dataset in settings.datasets for path in raw_files(dataset).values()]),
+    "prepare": ("splits, catalogue, tokenizer and statistics", every("prepared")),
+    "target": (
+        "the trained target, its lists and their ranking",
+        every("target/{file}", file=("model", "ranking.csv")),
+    ),
+    "trajectories": (
+        "the target's recorded beams and logits",
+        every("trajectories/train-{shard}.safetensors", shard=SHARDS) + every("trajectories/valid.safetensors"),
+    ),
+    "alignment": ("one aligned draft an objective", every("drafts/{objective}/model", objective=OBJECTIVES)),
+    "measurement": ("acceptance, recall and timing records", EVALUATED + TIMED),
+    "figures": ("all figures and the summary table", finished(settings.datasets)),
+}
+# name -> (line in `snakemake --list`, files)
+TARGETS = {
+    **{
+        f"{name}": (f"Everything on the data set {name}, with this config's settings.", finished([name]))
+        for name in DATASETS
+    },
+    **{name: (f"Stage {name}: {what}.", files) for name, (what, files) in STAGE_TARGETS.items()},
+    **{
+        name: (
+            f"Objective {name}: its aligned draft, evaluated.",
+            every("measurement/evaluation/{objective}.parquet", objective=name),
+        )
+        for name in OBJECTIVES
+    },
+    **{
+        name: (f"Figure {name}.", every("figures/{figure}.{form}", figure=name, form=("png", "svg", "csv")))
+        for name in FIGURES
+    },
+}
+
+
+for target, (line, files) in TARGETS.items():
+
+    rule:
+        name:
+            target
+        input:
+            files,
+        localrule: True
+        message:
+            "{rule} is in {RESULTS}"
+
+    # A docstring inside the rule would be the same text for all of them.
+    workflow.get_rule(target).docstring = line

@@ -1,0 +1,53 @@
+rule record_trajectories:
+    """Record the target's beams and logits for one shard of the training prompts."""
+    input:
+        prepared=rules.prepare_dataset.output.prepared,
+        model=rules.train_target.output.model,
+    output:
+        shard="<run>/{dataset}/trajectories/train-{shard}.safetensors",
+    log:
+        "<run>/{dataset}/logs/record_trajectories/{shard}.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/record_trajectories/{shard}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: settings.threads.trajectories
+    resources:
+        mem_mb=8000,
+    params:
+        code=code("record"),
+        settings=reads("record"),
+        shards=settings.trajectories.shards,
+    message:
+        "{wildcards.dataset}: record the target's beams, shard {wildcards.shard}"
+    shell:
+        "specbeam record-trajectories --prepared {input.prepared:q} --model {input.model:q} "
+        "--split train --shard {wildcards.shard} --shards {params.shards} "
+        "--output {output.shard:q} --settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule record_validation:
+    """Record the target's beams and logits for the validation prompts."""
+    input:
+        prepared=rules.prepare_dataset.output.prepared,
+        model=rules.train_target.output.model,
+    output:
+        shard="<run>/{dataset}/trajectories/valid.safetensors",
+    log:
+        "<run>/{dataset}/logs/record_validation.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/record_validation.tsv"
+    conda:
+        "../../environment.yml"
+    threads: settings.threads.trajectories
+    resources:
+        mem_mb=8000,
+    params:
+        code=code("record"),
+        settings=reads("record"),
+    message:
+        "{wildcards.dataset}: record the target's beams, validation"
+    shell:
+        "specbeam record-trajectories --prepared {input.prepared:q} --model {input.model:q} "
+        "--split valid "
+        "--output {output.shard:q} --settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
