@@ -68,7 +68,7 @@ def logits_along(prompt, item):
 
 
 def at_prefix(sample, logits, item, depth):
-    """Draft logits and target log-probabilities of the children of the item's prefix, and the item's child among them."""
+    """Draft logits and target log-probabilities of the children of the item's prefix, and which is the item's."""
     state = int(TRIE.walk(torch.from_numpy(item[None]))[0, depth - 1]) if depth else 0
     children = TRIE.children(torch.tensor(state), depth)
     tokens = children.tokens[children.allowed].tolist()

@@ -1,5 +1,6 @@
 """Every stage from training to timing on a tiny data set, as the command line calls them."""
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-from specbeam.measurement.ranking import ndcg_at, recall_at
 
 from specbeam.alignment.train import align
 from specbeam.data.prepared import load
@@ -17,6 +17,7 @@ from specbeam.errors import SpecbeamError
 from specbeam.measurement import records
 from specbeam.measurement.evaluate import evaluate
 from specbeam.measurement.timing import time_methods
+from specbeam.ranking import ndcg_at, recall_at
 from specbeam.stages import StageSettings
 from specbeam.target.infer import recommend
 from specbeam.target.train import train_draft, train_target
@@ -36,7 +37,7 @@ CONFIG = {
     "trajectories": {"beam_width": 4, "users": 30},
     "alignment": {"training": {**TRAINING, "epochs": 1}},
     "measurement": {
-        "beam_widths": [1, 4], "draft_beam_widths": [3, 8], "users": 7, "timing_users": 2, "repeats": 2,
+        "beam_widths": [1, 4], "draft_beam_widths": [3, 4], "users": 7, "timing_users": 2, "repeats": 2,
     },
 }  # fmt: skip
 OBJECTIVES = ["sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r"]
@@ -70,11 +71,12 @@ class Run:
         )  # fmt: skip
         return Shard.load(self.shard(name))
 
-    def align(self, objective, name=None, shards=("train-0", "train-1")):
+    def align(self, objective, name=None, shards=("train-0", "train-1"), **training):
         name = name or objective
+        changed = {"training": {**CONFIG["alignment"]["training"], **training}}
         align(
             prepared=self.prepared, base=self.model("base"), trajectories=[self.shard(shard) for shard in shards],
-            valid=self.shard("valid"), objective=objective, settings=settings("align", objective),
+            valid=self.shard("valid"), objective=objective, settings=settings("align", objective, alignment=changed),
             model=self.model(name), losses=self.losses(name), threads=1,
         )  # fmt: skip
 
@@ -224,10 +226,12 @@ def test_every_objective_moves_the_draft_and_records_its_parts(run, objective):
     assert any((base[name] != weight).any() for name, weight in moved.items())
 
 
-def test_the_validation_of_a_draft_counts_the_new_item_alone(run):
-    first, base = (pd.read_csv(run.losses(name)) for name in ("sft", "base"))
-    assert first["cross_entropy"][0] == pytest.approx(first["valid_loss"][0])
-    assert first["valid_loss"][0] == pytest.approx(base["valid_loss"].min(), abs=0.5)  # the same question to both
+def test_validation_asks_an_aligned_draft_what_it_asked_the_base_whether_or_not_prompts_are_trained_on(run):
+    """The new item alone: a prompt holds training items, on which an overfitted draft looks better and better."""
+    run.align("sft", name="hardly-trained", learning_rate=1e-12, weight_decay=0, loss_on_prompt=True)
+    losses, base = pd.read_csv(run.losses("hardly-trained")), pd.read_csv(run.losses("base"))
+    assert losses["valid_loss"][0] == pytest.approx(base.loc[base["kept"], "valid_loss"].item(), rel=1e-4)
+    assert losses["cross_entropy"][0] == pytest.approx(losses["valid_loss"][0])
 
 
 def test_trajectories_of_other_users_are_refused(run, tiny_dataset):
@@ -240,9 +244,17 @@ def test_trajectories_of_other_users_are_refused(run, tiny_dataset):
     assert not (run.folder / "never").exists()
 
 
+def test_shards_of_different_widths_are_refused(run):
+    shard = Shard.load(run.shard("train-1"))
+    narrow = dataclasses.replace(shard, paths=shard.paths[:, :2], scores=shard.scores[:, :2])
+    narrow.save(run.shard("narrow"))
+    with pytest.raises(SpecbeamError, match=r"shards with \[2, 4\] trajectories a user: expected one width"):
+        run.align("sft", name="never", shards=("train-0", "narrow"))
+
+
 def test_every_user_width_and_verification_is_evaluated_once(evaluation):
     asked = {(row.verification, row.K, row.N) for row in evaluation.itertuples()}
-    drafted = {(rule, k, n) for rule in ("strict", "relaxed") for k, n in ((1, 3), (1, 8), (4, 8))}  # N = 3 < K = 4
+    drafted = {(rule, k, n) for rule in ("strict", "relaxed") for k, n in ((1, 3), (1, 4), (4, 4))}  # N = 3 < K = 4
     assert asked == drafted | {("target", 1, 0), ("target", 4, 0)}
     assert evaluation["user"].nunique() == 7
     assert len(evaluation) == 7 * len(asked)
@@ -281,7 +293,7 @@ def test_the_position_wise_constraint_still_finds_the_real_items(run):
 
 
 def test_every_method_is_timed_for_every_user_and_repeat(timing):
-    speculative = {("speculative", draft, rule, 8) for draft in ("sft", "seqkd") for rule in ("strict", "relaxed")}
+    speculative = {("speculative", draft, rule, 4) for draft in ("sft", "seqkd") for rule in ("strict", "relaxed")}
     methods = {("generate", "", "", 0), ("plain", "", "", 0)} | speculative
     timed = timing[timing["timed"]]
     counts = Counter(zip(timed["method"], timed["objective"], timed["verification"], timed["N"], strict=True))

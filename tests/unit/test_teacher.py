@@ -21,7 +21,7 @@ def hand_made_tree():
 
 
 def random_trees(users, *, trajectories=6, seed=0):
-    """Trees of random items under a random catalogue: trie, trees, and the items' tokens [trajectories + 1, L] by user."""
+    """Trees of random items: trie, trees, and the items' tokens int64 [users, trajectories + 1, L]."""
     identifiers = random_catalogue(seed, items=60, branching=4)
     trie = Trie.of(identifiers)
     chosen = np.random.default_rng(seed).integers(len(identifiers), size=(users, trajectories + 1))

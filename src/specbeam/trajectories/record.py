@@ -53,7 +53,8 @@ def record(
             values[i] = log_p
     offsets = np.cumsum([0, *(len(v) for v in values)])
     log_p = np.concatenate(values) if values else np.empty(0, np.float16)
-    Shard(asked["user"].to_numpy(), paths, scores, truth.astype(np.int32), log_p, offsets).save(output)
+    users = asked["user"].to_numpy(np.int64, copy=True)
+    Shard(users, paths, scores, truth.astype(np.int32), log_p, offsets).save(output)
     seconds, size = time.perf_counter() - start, output.stat().st_size
     log.info(
         "%d %s users, %.1f users a second, %d bytes a user",
