@@ -27,12 +27,13 @@ def total_variation(p: Sequence[float], q: Sequence[float], temperature: float =
 
 
 def atspeed_s(
-    p: Sequence[float], q: Sequence[float], *, k: int, temperature: float, softmax_of: str, density: bool
+    p: Sequence[float], q: Sequence[float], *, k: int, temperature: float, softmax_of: str, density: str
 ) -> float:
     """Reverse KL(q~ || p~) + p~_K * H(q~), over the draft's k likeliest children."""
+    own = sorted(softmax(p), reverse=True)[: min(k, len(p))][-1]
     kept = sorted(range(len(q)), key=lambda child: -q[child])[:k]
     if softmax_of == "probabilities":
         p, q = softmax(p), softmax(q)
     p_kept, q_kept = (softmax([values[child] for child in kept], temperature) for values in (p, q))
     entropy = -sum(share * math.log(share) for share in q_kept if share)
-    return kl(q_kept, p_kept) + (p_kept[-1] * entropy if density else 0.0)
+    return kl(q_kept, p_kept) + {"draft": p_kept[-1], "target": own, "off": 0.0}[density] * entropy

@@ -116,6 +116,12 @@ class LanguageModelSettings(TrainingSettings):
     samples: Literal["sequence", "last_item"] = "sequence"
     """`sequence`: every position of a user's training items, in windows; `last_item`: the paper's one sample a user."""
 
+    @model_validator(mode="after")
+    def _trains_what_it_says(self) -> "LanguageModelSettings":
+        if self.samples == "sequence" and not self.loss_on_prompt:
+            raise ValueError("samples: sequence trains on every position: set loss_on_prompt: true, or last_item")
+        return self
+
 
 class TargetSettings(Section):
     model: ModelSettings = ModelSettings()
@@ -145,8 +151,9 @@ class ObjectiveSettings(Section):
     """Divides the logits inside atspeed_s and atspeed_r."""
     softmax_of: Literal["logits", "probabilities"] = "logits"
     """`probabilities` is the authors' form of atspeed_s: softmax(probabilities / temperature)."""
-    density: bool = True
-    """atspeed_s: whether the density term p~_K H(q~) is added."""
+    density: Literal["draft", "target", "off"] = "draft"
+    """atspeed_s, the term p~_K H(q~): p~_K as the target's share of the draft's K-th child, or as the target's own K-th
+    largest probability, or no such term."""
 
 
 class AlignmentSettings(Section):

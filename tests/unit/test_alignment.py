@@ -26,7 +26,7 @@ OBJECTIVES = {
     "atspeed_s": ("atspeed_s", {}),
     "atspeed_s at another temperature": ("atspeed_s", {"temperature": 0.5, "alpha": 0.3}),
     "atspeed_s in the authors' form": ("atspeed_s", {"temperature": 0.1, "softmax_of": "probabilities"}),
-    "atspeed_s without density": ("atspeed_s", {"density": False}),
+    "atspeed_s without density": ("atspeed_s", {"density": "off"}),
     "atspeed_r": ("atspeed_r", {"temperature": 0.5}),
 }
 each_objective = pytest.mark.parametrize(("objective", "changes"), OBJECTIVES.values(), ids=OBJECTIVES.keys())
@@ -161,5 +161,5 @@ def test_a_draft_that_is_the_teacher_has_nothing_left_to_learn(objective):
             q, _, _ = at_prefix(sample, logits, item, depth)
             state = int(TRIE.walk(torch.from_numpy(item[None]))[0, depth - 1]) if depth else 0
             own[depth][states.tolist().index(state), : len(q)] = torch.tensor(q).log_softmax(0)
-    found = losses_of([dataclasses.replace(sample, log_p=own)], objective, {"density": False})
+    found = losses_of([dataclasses.replace(sample, log_p=own)], objective, {"density": "off"})
     assert found["alignment"] == pytest.approx(0, abs=2e-3)

@@ -15,7 +15,7 @@ FORMS = st.fixed_dictionaries(
         "k": st.integers(1, 9),
         "temperature": st.sampled_from([0.3, 1.0, 2.5]),
         "softmax_of": st.sampled_from(["logits", "probabilities"]),
-        "density": st.booleans(),
+        "density": st.sampled_from(["draft", "target", "off"]),
     }
 )
 
@@ -27,7 +27,7 @@ TERMS = {
     "atspeed_s, authors' form": lambda p, q, allowed: losses.atspeed_s(
         p, q, allowed, k=3, temperature=0.001, softmax_of="probabilities"
     ),
-    "atspeed_s, without density": lambda p, q, allowed: losses.atspeed_s(p, q, allowed, k=3, density=False),
+    "atspeed_s, without density": lambda p, q, allowed: losses.atspeed_s(p, q, allowed, k=3, density="off"),
     "atspeed_r": losses.atspeed_r,
     "atspeed_r, authors' temperature": lambda p, q, allowed: losses.atspeed_r(p, q, allowed, temperature=0.001),
 }
@@ -98,7 +98,7 @@ def test_a_draft_equal_to_the_target_costs_nothing(inputs, form):
     for value in (
         losses.forward_kl(p, p, allowed),
         losses.atspeed_r(p, p, allowed, temperature=0.001),
-        losses.atspeed_s(p, p, allowed, **{**form, "density": False}),
+        losses.atspeed_s(p, p, allowed, **{**form, "density": "off"}),
     ):
         torch.testing.assert_close(value, zero, atol=1e-6, rtol=0)
 
@@ -115,7 +115,7 @@ def test_the_density_term_uses_the_last_child_where_there_are_fewer_than_k():
     q = torch.tensor([[0.0, 1.0, 9.0]])
     allowed = torch.tensor([[True, True, False]])
     expected = slow.atspeed_s(
-        [math.log(0.7), math.log(0.2)], [0.0, 1.0], k=2, temperature=1.0, softmax_of="logits", density=True
+        [math.log(0.7), math.log(0.2)], [0.0, 1.0], k=2, temperature=1.0, softmax_of="logits", density="draft"
     )
     assert losses.atspeed_s(p, q, allowed, k=20).item() == pytest.approx(expected, abs=1e-6)
 

@@ -40,27 +40,29 @@ def atspeed_s(
     k: int,
     temperature: float = 1.0,
     softmax_of: str = "logits",
-    density: bool = True,
+    density: str = "draft",
 ) -> Tensor:
     """Alignment for strict verification: KL(q~ || p~) + p~_K H(q~) over S_q, the draft's `k` likeliest children.
 
     q~ and p~ are renormalised over S_q, H is the entropy, and p~_K the target's share of the draft's k-th child (the
     last one, where there are fewer): weight that the target puts at the border of what the draft keeps makes q sharp.
 
-    `softmax_of="probabilities"` is the authors' form, softmax(probabilities / temperature).
+    `density="target"` reads p~_K as the target's own k-th largest probability among all children instead; "off" leaves
+    the term out. `softmax_of="probabilities"` is the authors' form, softmax(probabilities / temperature).
     """
     p, q = log_softmax(p, allowed), log_softmax(q, allowed)
+    children = allowed.sum(-1, keepdim=True).clamp(min=1, max=k)  # how many of the k likeliest exist
+    own = p.sort(-1, descending=True).values.gather(-1, children - 1).squeeze(-1).exp()
     ranked = q.detach().topk(min(k, q.shape[-1]), -1).indices
     p, q, allowed = (x.gather(-1, ranked) for x in (p, q, allowed))
     if softmax_of == "probabilities":
         p, q = p.exp(), q.exp()
     p, q = (log_softmax(x / temperature, allowed) for x in (p, q))
     value = _kl(q, p, allowed)
-    if density:
-        last = allowed.sum(-1, keepdim=True) - 1
-        p_k = p.gather(-1, last.clamp(min=0)).squeeze(-1).exp()
-        value = value - p_k * (q.exp() * q).masked_fill(~allowed, 0).sum(-1)
-    return value
+    if density == "off":
+        return value
+    p_k = own if density == "target" else p.gather(-1, children - 1).squeeze(-1).exp()
+    return value - p_k * (q.exp() * q).masked_fill(~allowed, 0).sum(-1)
 
 
 def atspeed_r(p: Tensor, q: Tensor, allowed: Tensor, *, temperature: float = 1.0) -> Tensor:
