@@ -60,6 +60,7 @@ def evaluation(
                         "target_calls": 4 if alone else np.where(first == 3, 1, 2),
                         "draft_calls": 0 if alone else 3,
                         "nodes": 0 if alone else 3 * draft_beam_width,
+                        "same_as_target": verification != "relaxed",
                         "recall": found,
                         "ndcg": found * 0.6,
                     }

@@ -269,8 +269,10 @@ def test_strict_lists_have_the_recall_of_the_targets_own(evaluation):
 
 def test_a_list_of_four_levels_takes_its_accepted_levels_and_one_bonus_a_round(evaluation):
     drafted = evaluation[evaluation["verification"] != "target"]
-    assert (drafted["accepted"] + drafted["rounds"] == 4).all()
-    assert (drafted["target_calls"] == drafted["rounds"]).all()
+    assert (drafted["accepted"] + drafted["target_calls"] == 4).all()  # every pass adds its bonus level
+    idle = drafted["target_calls"] - drafted["rounds"]  # passes that drafted nothing: the last, over one level only
+    assert idle.isin([0, 1]).all()
+    assert drafted.loc[drafted["verification"] == "strict", "same_as_target"].all()
     assert (drafted["first_accepted"] <= drafted["accepted"].clip(upper=3)).all()
     own = evaluation[evaluation["verification"] == "target"]
     assert (own["target_calls"] == 4).all()

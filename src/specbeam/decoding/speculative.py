@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from specbeam.decoding.beam_search import Ranking, Timer, check_search, score, untimed
-from specbeam.decoding.beams import Beams
+from specbeam.decoding.beams import Beams, Candidates
 from specbeam.decoding.counters import Counters
 from specbeam.decoding.rules import Rule, Strict
 from specbeam.decoding.tree import TokenTree
@@ -139,16 +139,26 @@ def verify_levels(
         candidates = score(tree, beams, search.trie, search.normalise, search.timer)
         draft_scores, rank = level.scores[:, survivors].flatten(1), level.rank[:, survivors].flatten(1)
         indices, accepted = search.rule.verify(candidates.scores, draft_scores, rank >= 0, search.beam_width)
+        indices = _existing(candidates, indices)
         chosen, parents = candidates.take(indices, beams)
         if not accepted.all():
             return chosen, parents, ranks
-        ranks.append(rank.gather(1, indices).clamp(min=0))  # -1 stands only at beams that do not exist
+        ranks.append(rank.gather(1, indices))
         survivors = ranks[-1][0]
         chosen.nodes = level_nodes.gather(1, ranks[-1])
         beams = chosen
     candidates = score(tree, beams, search.trie, search.normalise, search.timer)
-    chosen, parents = candidates.take(search.rule.choose(candidates.scores, search.beam_width), beams)
+    indices = _existing(candidates, search.rule.choose(candidates.scores, search.beam_width))
+    chosen, parents = candidates.take(indices, beams)
     return chosen, parents, ranks
+
+
+def _existing(candidates: Candidates, indices: Tensor) -> Tensor:
+    """The chosen `indices` [1, k] without the fillers that stand where fewer than K continuations exist.
+
+    A filler is nothing that the draft wrote, so it has no node to go on from.
+    """
+    return indices[:, candidates.scores.gather(1, indices).isfinite()[0]]
 
 
 def _attach(tree: TokenTree, parents: Tensor, drafted: list[DraftedLevel]) -> list[Tensor]:

@@ -1,7 +1,8 @@
 """Accepted levels a round (AS@K) by beam width, one panel a verification.
 
 A level counts when the target accepts what was drafted; the bonus level, which every round yields for nothing, does
-not. AS@K is the sum over all lists of accepted levels over the sum of rounds; the interval resamples users.
+not, nor does a round that drafts nothing since only the last level is left. AS@K is the sum over all lists of accepted
+levels over the sum of rounds; the interval resamples users.
 """
 
 from collections.abc import Iterable

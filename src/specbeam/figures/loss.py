@@ -71,10 +71,10 @@ def draw(losses: pd.DataFrame) -> Figure:
         axes.set_xlabel("epoch")
     for axes in all_axes[len(models) :]:
         axes.remove()
-    figure.supylabel("loss a token", fontsize=8)
+    figure.supylabel("loss (nats)", fontsize=8)
     handles = [
-        Line2D([], [], color=style.GREY, ls="--", label="training"),
-        Line2D([], [], color=style.OBJECTIVES["atspeed_s"][1], label="validation"),
+        Line2D([], [], color=style.GREY, ls="--", label="training (prompt and new item)"),
+        Line2D([], [], color=style.OBJECTIVES["atspeed_s"][1], label="validation (new item alone)"),
         Line2D([], [], color=style.INK, marker="o", mfc="none", ms=5, ls="", label="kept epoch"),
     ]
     style.legend(figure, handles, columns=3)

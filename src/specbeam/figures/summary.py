@@ -80,13 +80,23 @@ def text(table: pd.DataFrame, *, header: str) -> str:
     names = ["method", "objective", "verification"]
     quality = table[table["K"] == list_length].set_index(names)
     speed = table[table["K"] == beam_width].set_index(names)
-    title = ["", f"Recall@{list_length}", f"NDCG@{list_length}", f"AS@{beam_width}", "calls", "vs plain", "vs generate"]
+    title = [
+        "",
+        f"Recall@{list_length}",
+        f"NDCG@{list_length}",
+        f"AS@{beam_width}",
+        "first",
+        "calls",
+        "vs plain",
+        "vs generate",
+    ]
     groups = [[title]]
     for _, keys in groupby(speed.index, key=lambda key: (key[0] == "speculative", key[2])):
         groups.append([_cells(key, quality, speed) for key in keys])
     notes = [
         f"Recall and NDCG: lists of K = {list_length}. All else: K = {beam_width}, N = {draft_width}.",
-        "AS: accepted levels a round, without the bonus level. calls: target calls a list.",
+        "AS: accepted levels a round, without the bonus level; first: in the first round.",
+        "calls: target calls a list.",
         "vs plain, vs generate: speedup over this engine's plain beam search and over transformers' generate.",
     ]
     return "\n".join([header, "", *_aligned(groups), *notes]) + "\n"
@@ -110,6 +120,7 @@ def _cells(key: tuple[str, str, str], quality: pd.DataFrame, speed: pd.DataFrame
         _number(found.get("recall"), ".4f"),
         _number(found.get("ndcg"), ".4f"),
         _number(fast["accepted"], ".2f"),
+        _number(fast["first_accepted"], ".2f"),
         _number(fast["target_calls"], ".2f"),
         _number(fast["speedup_plain"], ".2f", "x"),
         _number(fast["speedup_generate"], ".2f", "x"),
@@ -144,11 +155,14 @@ def header(evaluation: pd.DataFrame, timing: pd.DataFrame, *, run: str) -> str:
     device = "" if of("device") == "cpu" else f", {of('device')}"
     dirty = ", with uncommitted changes" if timing["dirty"].any() else ""
     timed = timing[timing["timed"]]
+    strict = evaluation.loc[evaluation["verification"] == "strict", "same_as_target"]
+    same = f"{strict.sum():,} of {len(strict):,} strict lists are the target's own, item for item"
     repeats = timed.groupby(["K", *speedup.METHOD, "user"]).size().max()
     return "\n".join(
         [
             f"data set {of('dataset')}, run {run}",
             f"quality and acceptance over {users(evaluation)}; time over {users(timed)}, median of {repeats} repeats",
+            same if len(strict) else "no strict lists measured",
             f"machine: {of('cpu')}{device}, {of('threads')} thread(s), {of('dtype')}, seed {of('seed')}",
             f"commit {', '.join(commit[:12] for commit in timing['commit'].unique())}{dirty}",
         ]

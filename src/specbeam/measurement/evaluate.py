@@ -25,7 +25,7 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Write one record a (user, verification, K, N), and one of the target's own beam search a (user, K).
 
-    Strict lists are compared with the target's own on the way; the number that are equal is logged.
+    Every list is compared with the target's own on the way.
     """
     inputs = SearchInputs.of(prepared, settings, constraint=settings.decoding.constraint, threads=threads)
     models = (
@@ -33,7 +33,7 @@ def evaluate(
         inputs.model(draft, settings.draft.model.dtype),
     )
     measured = settings.measurement
-    rows, strict, equal = [], 0, 0
+    rows = []
     users = sampled_users(inputs, measured.users, settings.seed)
     for user, history, targets in tqdm(list(users), desc=f"evaluate {objective}", unit="user", disable=None):
         prompt, wanted = inputs.prompt(history), inputs.data.catalogue.rows(targets)
@@ -41,17 +41,16 @@ def evaluate(
             own = beam_search(
                 models[0], prompt, inputs.trie, beam_width=k, normalise=settings.decoding.normalise, rule=Strict()
             )
-            rows.append(_row(inputs, own, wanted, verification="target", K=k, N=0, user=user))
+            rows.append(_row(inputs, own, own, wanted, verification="target", K=k, N=0, user=user))
             for n in measured.draft_beam_widths:
                 if n < k:
                     continue  # N below K can accept no level
                 for verification in measured.verifications:
                     found = speculate(inputs, models, prompt, settings, verification=verification, k=k, n=n, user=user)
-                    rows.append(_row(inputs, found, wanted, verification=verification, K=k, N=n, user=user))
-                    if verification == "strict":
-                        strict, equal = strict + 1, equal + torch.equal(found.sequences, own.sequences)
-    log.info("%s: %d of %d strict lists are the target's own, item for item", objective, equal, strict)
+                    rows.append(_row(inputs, found, own, wanted, verification=verification, K=k, N=n, user=user))
     frame = pd.DataFrame(rows)
+    strict = frame.loc[frame["verification"] == "strict", "same_as_target"]
+    log.info("%s: %d of %d strict lists are the target's own, item for item", objective, strict.sum(), len(strict))
     frame.insert(0, "dataset", dataset)
     frame.insert(1, "objective", objective)
     records.write(frame, output, kind="evaluation", **provenance(settings, inputs, threads))
@@ -101,16 +100,19 @@ def provenance(settings: Any, inputs: SearchInputs, threads: int) -> dict[str, A
     }
 
 
-def _row(inputs: SearchInputs, found: Ranking, wanted: list[int], **keys: Any) -> dict[str, Any]:
+def _row(inputs: SearchInputs, found: Ranking, own: Ranking, wanted: list[int], **keys: Any) -> dict[str, Any]:
     counters, ranked = found.counters, inputs.rows(found)[0]
+    accepted = counters.accepted
+    last_drafts_nothing = bool(accepted) and accepted[-1] == 0  # only the last level was left, which is never drafted
     return {
         **keys,
-        "accepted": sum(counters.accepted),
-        "first_accepted": counters.accepted[0] if counters.accepted else 0,
-        "rounds": len(counters.accepted),
+        "accepted": sum(accepted),
+        "first_accepted": accepted[0] if accepted else 0,
+        "rounds": len(accepted) - last_drafts_nothing,
         "target_calls": counters.target_calls,
         "draft_calls": counters.draft_calls,
         "nodes": counters.nodes,
+        "same_as_target": torch.equal(found.sequences, own.sequences),
         "recall": recall_at(ranked, wanted, keys["K"]),
         "ndcg": ndcg_at(ranked, wanted, keys["K"]),
     }

@@ -38,6 +38,7 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "target_calls": _INT,
         "draft_calls": _INT,
         "nodes": _INT,
+        "same_as_target": _BOOL,
         "recall": _FLOAT,
         "ndcg": _FLOAT,
     },
@@ -59,7 +60,9 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
 """What the measuring code gives, a kind of record each.
 
 evaluation: one row a (user, verification, K, N). `accepted` are the drafted levels accepted over all rounds of a list
-and `first_accepted` those of its first round, both without bonus levels; `nodes` the tree nodes the target saw.
+and `first_accepted` those of its first round, both without bonus levels; `rounds` those that drafted a level, which a
+round with only the last level to go does not; `nodes` the tree nodes the target saw; `same_as_target` whether the list
+is the target's own, item for item, which `strict` promises.
 Verification `target` is the target's own beam search for the same users: no draft, no rounds, N = 0.
 
 timing: one row a (user, method, objective, verification, N, repeat), times in seconds. Rows with `timed` hold wall time
