@@ -1,4 +1,4 @@
-"""The alignment terms once more, as plain Python over lists, written from METHOD's formulas alone; for comparison."""
+"""The alignment terms once more, as plain Python over lists, written from docs/method.md's formulas, to compare."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The only place that builds, loads and saves models; weights are safetensors, never pickles."""
+"""The only place that builds, loads and saves models; what is saved here is safetensors."""
 
 import logging
 from pathlib import Path

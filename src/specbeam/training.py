@@ -30,6 +30,9 @@ MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 Batch = Any
 Losses = dict[str, Tensor]
 
+IGNORED = -100
+"""Label of tokens that are not targets (torch's cross-entropy skips it)."""
+
 
 @dataclass
 class Task:
@@ -56,8 +59,11 @@ def fit(
     """
     if not task.train or not task.valid:
         raise SpecbeamError(
-            f"{name}: nothing to train on ({len(task.train)} training, {len(task.valid)} validation samples)"
+            f"{name}: nothing to train on ({len(task.train)} training, {len(task.valid)} validation samples): expected "
+            "users with two training items, and some with a validation item"
         )
+    if device.type == "cpu" and settings.precision == "float16":
+        raise SpecbeamError(f"{name}: float16 training needs a GPU; set training.precision to bfloat16 or float32")
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # for dropout, which has no generator of its own
         return _fit(model, task, settings, seed, device, name)
@@ -92,7 +98,9 @@ def _fit(
                 log.info("%s: no better validation loss for %d epochs, stopping", name, settings.patience)
                 break
     model = accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # from here on its passes are not autocast
-    model.load_state_dict(weights, strict=False)
+    unknown = model.load_state_dict(weights, strict=False).unexpected_keys  # what was not trained is not in `weights`
+    if unknown:
+        raise RuntimeError(f"weights of the best epoch that the model does not know: {unknown}")
     losses = pd.DataFrame(rows)
     losses["kept"] = losses.index == best
     return model.eval(), losses

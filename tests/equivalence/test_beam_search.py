@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models_for_tests import random_catalogue, random_prompt, tiny_model
 from specbeam.decoding.beam_search import beam_search
@@ -16,12 +18,21 @@ def build(identifiers: np.ndarray, constraint: str) -> Trie:
     return Trie.of(identifiers) if constraint == "trie" else Trie.position_wise(identifiers)
 
 
-@pytest.mark.parametrize("normalise", ["children", "vocabulary"])
-@pytest.mark.parametrize("constraint", ["trie", "position"])
-@pytest.mark.parametrize("beam_width", [1, 2, 3, 5, 10, 20])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_plain_beam_search_is_generate(seed: int, beam_width: int, constraint: str, normalise: str) -> None:
-    model, identifiers, prompt = tiny_model(seed=seed), random_catalogue(seed), random_prompt(seed, 9 + seed)
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 50),
+    beam_width=st.integers(1, 20),
+    constraint=st.sampled_from(["trie", "position"]),
+    normalise=st.sampled_from(["children", "vocabulary"]),
+    peak=st.sampled_from([3.0, 6.0, 12.0]),
+    branching=st.sampled_from([6, 12, 20]),
+    prompt_length=st.integers(1, 20),
+)
+def test_plain_beam_search_is_generate(
+    seed: int, beam_width: int, constraint: str, normalise: str, peak: float, branching: int, prompt_length: int
+) -> None:
+    model, prompt = tiny_model(seed=seed, peak=peak), random_prompt(seed, prompt_length)
+    identifiers = random_catalogue(seed, branching=branching)
     allowed = allowed_tokens(identifiers, constraint)
     sequences, scores = generate(
         model, prompt, allowed, beam_width=beam_width, identifier_length=4, normalise=normalise
@@ -95,6 +106,14 @@ def test_a_sliding_window_shorter_than_prompt_and_tree_is_refused() -> None:
     model.config.sliding_window = 16
     with pytest.raises(SpecbeamError, match="sliding window is 16"):
         beam_search(model, random_prompt(8, 14), Trie.of(random_catalogue(8)), beam_width=3)
+
+
+def test_scores_that_are_no_numbers_are_an_error_not_a_list() -> None:
+    model = tiny_model(seed=9)
+    with torch.no_grad():
+        model.lm_head.weight[5] = torch.nan
+    with pytest.raises(SpecbeamError, match="not numbers"):
+        beam_search(model, random_prompt(9, 5), Trie.of(random_catalogue(9)), beam_width=3)
 
 
 def test_dropout_prompts_and_catalogues_that_do_not_fit_are_refused() -> None:

@@ -1,14 +1,18 @@
 """Strict verification returns exactly the target's own beam search, whatever the draft."""
 
+from unittest import mock
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models_for_tests import random_catalogue, random_prompt, tiny_model
 from specbeam.decoding.beam_search import Ranking, beam_search
 from specbeam.decoding.rules import Relaxed
 from specbeam.decoding.speculative import speculative_search
+from specbeam.decoding.support import TESTED_FAMILIES
+from specbeam.decoding.tree import TokenTree
 from specbeam.errors import SpecbeamError
 from specbeam.trie import Trie
 
@@ -21,7 +25,9 @@ def assert_same_list(found: Ranking, expected: Ranking) -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    seed=st.integers(0, 5),
+    seed=st.integers(0, 50),
+    family=st.sampled_from(TESTED_FAMILIES),
+    prompt_length=st.integers(1, 12),
     peak=st.sampled_from([2.0, 6.0, 12.0]),
     constraint=st.sampled_from(["trie", "position"]),
     normalise=st.sampled_from(["children", "vocabulary"]),
@@ -33,13 +39,13 @@ def assert_same_list(found: Ranking, expected: Ranking) -> None:
     branching=st.sampled_from([2, 12]),
 )
 def test_strict_is_the_targets_own_beam_search(
-    seed: int, peak: float, constraint: str, normalise: str, beam_width: int, extra: int, draft_length: int, items: int,
-    length: int, branching: int,
+    seed: int, family: str, prompt_length: int, peak: float, constraint: str, normalise: str, beam_width: int,
+    extra: int, draft_length: int, items: int, length: int, branching: int,
 ) -> None:  # fmt: skip
-    target, draft = tiny_model(seed=seed, peak=peak), tiny_model("gpt2", seed=seed + 1, layers=1)
+    target, draft = tiny_model(family, seed=seed, peak=peak), tiny_model("gpt2", seed=seed + 1, layers=1)
     identifiers = random_catalogue(seed, items=items, length=length, branching=branching)
     trie = Trie.of(identifiers) if constraint == "trie" else Trie.position_wise(identifiers)
-    prompt = random_prompt(seed, 5 + seed)
+    prompt = random_prompt(seed, prompt_length)
     expected = beam_search(target, prompt, trie, beam_width=beam_width, normalise=normalise)
     found = speculative_search(
         target, draft, prompt, trie, beam_width=beam_width, draft_beam_width=beam_width + extra,
@@ -49,6 +55,38 @@ def test_strict_is_the_targets_own_beam_search(
     counters = found.counters
     assert sum(counters.accepted) + len(counters.accepted) == length  # every round adds its bonus level
     assert counters.target_calls == len(counters.accepted)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 1000),
+    beam_width=st.integers(2, 9),
+    extra=st.integers(0, 2),
+    draft_length=st.integers(1, 3),
+    items=st.integers(4, 12),
+    length=st.integers(4, 5),
+    branching=st.integers(2, 4),
+)
+@example(seed=0, beam_width=8, extra=0, draft_length=3, items=6, length=5, branching=4)
+def test_levels_with_fewer_continuations_than_beams_lose_nothing(
+    seed: int, beam_width: int, extra: int, draft_length: int, items: int, length: int, branching: int
+) -> None:
+    target, draft = tiny_model(seed=0), tiny_model("gpt2", seed=1, layers=1)
+    prune = TokenTree.prune
+
+    def watched(tree: TokenTree, base: int, nodes: torch.Tensor) -> torch.Tensor:
+        assert nodes.unique().numel() == nodes.numel(), "a node kept twice would be attended to twice"
+        return prune(tree, base, nodes)
+
+    trie = Trie.of(random_catalogue(seed, items=items, length=length, branching=branching))
+    prompt = random_prompt(seed, 1 + seed % 5)
+    expected = beam_search(target, prompt, trie, beam_width=beam_width)
+    with mock.patch.object(TokenTree, "prune", watched):
+        found = speculative_search(
+            target, draft, prompt, trie, beam_width=beam_width, draft_beam_width=beam_width + extra,
+            draft_length=draft_length,
+        )  # fmt: skip
+    assert_same_list(found, expected)
 
 
 def test_a_target_that_drafts_for_itself_is_accepted_whole_in_one_pass() -> None:

@@ -7,7 +7,7 @@ from specbeam.data.sequences import history_and_targets, read_raw
 from specbeam.data.statistics import save_statistics, statistics
 from specbeam.ranking import ndcg_at, recall_at
 
-# The table in METHOD.md, from the authors' files; means and shares to the digits given there.
+# What is known of the authors' files; means and shares to the digits given there.
 REAL = {
     "beauty": {
         "users": 19_383,

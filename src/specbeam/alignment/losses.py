@@ -1,4 +1,4 @@
-"""The alignment terms, as pure functions of one distribution over a state's children. METHOD: "Alignment objectives".
+"""The alignment terms, as pure functions of one distribution over a state's children. Source: docs/method.md.
 
 Shapes: `q` draft logits and `p` target log-probabilities, float32 [..., C]; `allowed` bool [..., C] marks the children.
 Each returns one value a state, [...], in nats (or, for a distance, between 0 and 1). Forbidden entries may hold

@@ -17,17 +17,14 @@ from transformers import PreTrainedModel
 from specbeam import models
 from specbeam.alignment import losses as terms
 from specbeam.data.sequences import history_and_targets
-from specbeam.decoding.inputs import SearchInputs
+from specbeam.decoding.inputs import SearchInputs, left_padded
 from specbeam.decoding.tree import TokenTree
 from specbeam.errors import SpecbeamError
 from specbeam.files import replacing
 from specbeam.settings import ObjectiveSettings
 from specbeam.teacher import Shard, TeacherTree, TreeBatch, children_logits
-from specbeam.training import Losses, Task, fit
+from specbeam.training import IGNORED, Losses, Task, fit
 from specbeam.trie import Trie
-
-IGNORED = -100
-"""Label of tokens that are not targets (torch's cross-entropy skips it)."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +53,7 @@ class Alignment:
 
     def collate(self, samples: list[Sample]) -> dict[str, Any]:
         """Left-padded prompts and the trees, padded depth by depth: lists of tensors [B, M] and [B, M, C]."""
-        length = max(len(sample) for sample in samples)
-        prompts = torch.tensor([[self.pad] * (length - len(s)) + s.prompt for s in samples])
-        mask = torch.arange(length) >= torch.tensor([[length - len(s)] for s in samples])
+        prompts, mask = left_padded([sample.prompt for sample in samples], self.pad)
         trees = TreeBatch.of([s.tree for s in samples], self.cpu_trie, "cpu")
         return {
             "prompts": prompts,

@@ -1,6 +1,6 @@
 """Beam search over a token tree: the target's reference result, and the loop that drafts.
 
-Source: METHOD "Beam search of the target"; L forward passes, one over the prompt and L - 1 over K tokens.
+Source: docs/method.md, "Beam search". L forward passes, one over the prompt and L - 1 over K tokens.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,12 @@ class Ranking:
 
     @classmethod
     def of(cls, beams: Beams, counters: Counters) -> "Ranking":
-        """Final beams sorted by score (equal scores in the order that they had), cut to those that exist in any row."""
+        """Final beams sorted by score (equal scores in the order that they had), cut to those that exist in any row.
+
+        Raises SpecbeamError if the model gave scores that are no numbers: `top_k` puts them first, so none gets lost.
+        """
+        if beams.scores.isnan().any():
+            raise SpecbeamError("the model's scores are not numbers: decode in float32 or bfloat16, or train again")
         scores, order = beams.scores.sort(dim=1, descending=True, stable=True)
         width = int(scores.isfinite().sum(1).max())
         sequences = beams.sequences.gather(1, order.unsqueeze(-1).expand(-1, -1, beams.level))
@@ -97,7 +102,7 @@ def check_search(model: PreTrainedModel, prompts: Tensor, trie: Trie, beam_width
     if model.training:
         raise SpecbeamError("the model is in training mode, its dropout would change the lists: call model.eval()")
     if beam_width < 1:
-        raise SpecbeamError(f"beam width: expected 1 or more, got {beam_width}")
+        raise SpecbeamError(f"beam width: expected 1 or more items a list, got {beam_width}")
     if prompts.ndim != 2 or prompts.shape[1] == 0:
         raise SpecbeamError(f"prompts: expected token ids of shape [batch, length > 0], got {tuple(prompts.shape)}")
     context = getattr(model.config, "max_position_embeddings", None)

@@ -78,9 +78,10 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     """Indices [B, k] of the k best of float32 `scores` [B, n], in order; equal scores by the smaller index.
 
     Each score becomes an integer that sorts alike, with the index in its low bits, so that no two are
-    equal and every device gives the same order.
+    equal and every device gives the same order. What is not a number comes first.
     """
-    bits = (scores + 0.0).view(torch.int32).long()  # + 0.0 turns -0.0 into 0.0
+    scores = scores.nan_to_num(torch.inf, torch.inf, -torch.inf) + 0.0  # + 0.0 turns -0.0 into 0.0
+    bits = scores.view(torch.int32).long()
     rank = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
     index = torch.arange(scores.shape[-1], device=scores.device)
     return ((rank << 32) - index).topk(min(k, scores.shape[-1])).indices

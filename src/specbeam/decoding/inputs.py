@@ -65,9 +65,13 @@ class SearchInputs:
         with tqdm(total=len(prompts), desc=name, unit="user", disable=None) as progress:
             for start in range(0, len(order), size):
                 chosen = order[start : start + size]
-                length = len(prompts[chosen[-1]])
-                padded = [[self.builder.pad_id] * (length - len(prompts[i])) + prompts[i] for i in chosen]
-                missing = torch.tensor([length - len(prompts[i]) for i in chosen], device=self.device)
-                mask = torch.arange(length, device=self.device) >= missing.unsqueeze(1)
-                yield chosen, torch.tensor(padded, device=self.device), mask
+                padded, mask = left_padded([prompts[i] for i in chosen], self.builder.pad_id)
+                yield chosen, padded.to(self.device), mask.to(self.device)
                 progress.update(len(chosen))
+
+
+def left_padded(prompts: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Prompts of different lengths as int64 [B, P], padded on the left, and bool [B, P], False at padding."""
+    length = max(map(len, prompts))
+    padded = torch.tensor([[pad] * (length - len(prompt)) + prompt for prompt in prompts])
+    return padded, torch.arange(length) >= torch.tensor([[length - len(prompt)] for prompt in prompts])

@@ -1,4 +1,4 @@
-"""How levels are chosen: strict (the best) and relaxed (sampled). METHOD: "Strict..." and "Relaxed ... verification".
+"""How levels are chosen: strict (the best) and relaxed (sampled). Source: docs/method.md, "Verification".
 
 A rule sees candidates only as aligned rows: the target's scores, the draft's scores of the same continuations, and
 which of them were drafted. So one loop (specbeam.decoding.speculative) serves every rule.
@@ -27,9 +27,11 @@ class Strict:
     """The k best. A level is accepted if and only if the target's k best were all drafted; lossless."""
 
     def choose(self, scores: Tensor, k: int) -> Tensor:
+        """The k best, in order."""
         return top_k(scores, k)
 
     def verify(self, target: Tensor, draft: Tensor, drafted: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The target's k best, accepted if all of them (that exist) were drafted."""
         chosen = top_k(target, k)
         missing = ~drafted & target.isfinite()
         return chosen, ~missing.gather(1, chosen).any(1)
@@ -51,10 +53,12 @@ class Relaxed:
     generator: torch.Generator
 
     def choose(self, scores: Tensor, k: int) -> Tensor:
+        """k draws without replacement, by the Gumbel trick."""
         keys = scores.double() / self.temperature + self._gumbel(scores)
         return keys.topk(min(k, keys.shape[1])).indices
 
     def verify(self, target: Tensor, draft: Tensor, drafted: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """k continuations as the class says, accepted if all (that exist) passed the test p / q."""
         log_p, log_q = ((x.double() / self.temperature).log_softmax(1) for x in (target, draft))
         kept = drafted & (self._uniform(target).log() < log_p - log_q)
         noise = self._gumbel(target)

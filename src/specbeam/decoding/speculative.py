@@ -1,6 +1,6 @@
 """Speculative decoding of a recommendation list: the draft writes all beams, the target verifies them in one pass.
 
-Source: AtSpeed (Lin et al., ICLR 2025), section 3; METHOD "One round of speculative decoding". One prompt at a time.
+Source: AtSpeed (Lin et al., ICLR 2025), section 3; docs/method.md. One prompt at a time.
 Names: drafted levels; accepted levels, those that verification passes in a row; the bonus level, which the same target
 pass yields after the last accepted one.
 """
@@ -175,7 +175,8 @@ def _continue(tree: TokenTree, base: int, path: list[Tensor], bonus: Beams, pare
     `path` holds the nodes of the round's first beams, which stay, and of every accepted level; `parents` are the bonus
     level's parents' ranks in the last of them.
     """
-    renumbered = tree.prune(base, torch.cat([path[0][:, :0], *path[1:]], 1))
+    none = path[0][:, :0]  # for the round that accepts no level
+    renumbered = tree.prune(base, torch.cat([none, *path[1:]], 1))
     return tree.attach(bonus.sequences[..., -1], renumbered.gather(1, path[-1].gather(1, parents)))
 
 
@@ -194,7 +195,8 @@ def _check(
         raise SpecbeamError(f"speculative decoding takes one prompt at a time, got a batch of {prompt.shape[0]}")
     if width < beam_width:
         raise SpecbeamError(
-            f"draft beam width {width} is below the beam width {beam_width}: no level could be accepted"
+            f"draft beam width {width} is below the beam width {beam_width}, so that no level could be accepted: raise "
+            "measurement.draft_beam_widths, or lower measurement.beam_widths"
         )
     if length < 1:
         raise SpecbeamError(f"draft length: expected 1 level or more, got {length}")

@@ -1,7 +1,8 @@
 """A tree of tokens grown on one shared prompt, and its keys and values in a model's cache.
 
 All beams of a search are paths of one tree: the prompt is read once, each node once, and a node attends to the prompt
-and to its own ancestors only (tree attention). Nothing is copied per beam and nothing is reordered.
+and to its own ancestors only (tree attention). The prompt is not copied per beam; the cache is written anew only where
+speculation prunes the nodes that failed.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """Walltime speedup (WS@K) by beam width, against both baselines.
 
-WS@K is the ratio of total times over users, each user's time being the median over repeats (METHOD.md, "What is
+WS@K is the ratio of total times over users, each user's time being the median over repeats (docs/method.md, "What is
 measured"); the interval resamples users. The grey points beside `generate` are the paper's, on other hardware and
 models (LLaMA-7B with a 68M draft, RTX A5000): a reference, not a comparison.
 """

@@ -34,7 +34,7 @@ OBJECTIVES: dict[str, tuple[str, str, str]] = {
 LINES: dict[str, str] = {"strict": "-", "relaxed": "--"}
 """Line style of each verification."""
 
-INK, GREY, FAINT = "#222222", "#8C8C8C", "#D0D0D0"
+INK, GREY = "#222222", "#8C8C8C"
 
 _RC = {
     "font.family": "DejaVu Sans",

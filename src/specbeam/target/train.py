@@ -1,5 +1,6 @@
 """Language-model training on users' histories: the target, and the draft that every objective starts from."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,9 @@ from specbeam.data.sequences import history_and_targets
 from specbeam.files import replacing
 from specbeam.prompts import PromptBuilder
 from specbeam.settings import LanguageModelSettings, ModelSettings
-from specbeam.training import Task, fit
+from specbeam.training import IGNORED, Task, fit
 
-IGNORED = -100
-"""Label of tokens that are not targets (torch's cross-entropy skips it)."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ def _train(
         data.users, builder, samples=training.samples, history=prompt.history, loss_on_prompt=training.loss_on_prompt
     )
     network = models.create(architecture, data.tokenizer, seed=settings.seed)
+    log.info("%s: %d weights", name, models.parameters(network))
     device = models.choose_device(settings.device)
     network, table = fit(network, task, training, seed=settings.seed, device=device, name=name)
     models.save(network, model)
