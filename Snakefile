@@ -28,9 +28,9 @@ except SpecbeamError as error:
 # Rules call `specbeam`: this interpreter's, whatever PATH says, and told whose death to die by.
 shell.prefix('set -euo pipefail; specbeam() {{ SPECBEAM_PARENT=$PPID exec {sys.executable:q} -m specbeam "$@"; }}; ')
 
-if settings.source.mirror:
+if settings.source.mirror and not os.getenv("SPECBEAM_MIRROR"):
     # Through the environment: where the bytes came from is no reason to run anything again.
-    os.environ.setdefault("SPECBEAM_MIRROR", settings.source.mirror)
+    os.environ.update(SPECBEAM_MIRROR=settings.source.mirror)
 
 
 include: "workflow/rules/common.smk"
@@ -68,3 +68,12 @@ rule all:
     localrule: True
     message:
         "everything is in {RESULTS}"
+
+
+rule unknown:
+    """Stop with a message: whatever other name is asked for is no target."""
+    input:
+        no_such_target,
+    output:
+        "{target,[A-Za-z0-9_-]+}",
+    localrule: True

@@ -94,7 +94,10 @@ class Catalogue:
         try:
             return [self.row_of[item] for item in items]
         except KeyError as error:
-            raise SpecbeamError(f"item {error.args[0]}: has no identifier in the catalogue") from None
+            raise SpecbeamError(
+                f"item {error.args[0]}: expected an identifier in the catalogue, found none; was it made from "
+                "other raw files? Prepare the data set again"
+            ) from None
 
     @cached_property
     def _items_of_rows(self) -> tuple[tuple[int, ...], ...]:

@@ -8,21 +8,31 @@ stage reads (specbeam.stages). Exit codes: 0 done, 1 a problem that the message 
 import importlib
 import logging
 import os
-import signal
 import sys
-import threading
-import time as time_module
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
-from specbeam import reports
-from specbeam import settings as typed
+from specbeam import parent, reports
 from specbeam.errors import SpecbeamError
-from specbeam.stages import FIGURES, StageSettings
+from specbeam.options import (
+    Config,
+    Dataset,
+    Figure,
+    Losses,
+    Model,
+    Objective,
+    Prepared,
+    SettingsOption,
+    Split,
+    Target,
+    Threads,
+    drafts_of,
+    timing_threads,
+)
+from specbeam.stages import StageSettings
 
 app = typer.Typer(
     name="specbeam",
@@ -33,26 +43,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Objective = StrEnum("Objective", list(get_args(typed.Objective)))
-Figure = StrEnum("Figure", list(FIGURES))
-Split = StrEnum("Split", ["train", "valid"])
-
-SettingsOption = Annotated[
-    str, typer.Option("--settings", help="Config file, or JSON of the sections this verb reads.")
-]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
-Prepared = Annotated[Path, typer.Option(help="Folder that `specbeam prepare` wrote.")]
-Model = Annotated[Path, typer.Option(help="Folder of the model to write.")]
-Target = Annotated[Path, typer.Option(help="Folder of the target model.")]
-Losses = Annotated[Path, typer.Option(help="Loss curve to write (csv).")]
-Config = Annotated[Path, typer.Argument(help="Config file.")]
-Dataset = Annotated[str, typer.Option(help="Name of the data set, for the records.")]
-
 
 def main() -> None:
     """Run the command line; a SpecbeamError becomes one message and exit code 1."""
-    if parent := os.environ.get("SPECBEAM_PARENT"):
-        threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
+    parent.watch()
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of libraries too, which would fill the logs
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
@@ -61,17 +55,6 @@ def main() -> None:
         app()
     except SpecbeamError as error:
         sys.exit(f"specbeam: {error}")
-
-
-def _end_with(parent: int) -> None:
-    """End this process when `parent` is gone.
-
-    A killed Snakemake leaves its jobs running: beside the next call's they would do the same work twice, and disturb
-    its timing.
-    """
-    while os.getppid() == parent:
-        time_module.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @app.command()
@@ -161,7 +144,7 @@ def record_trajectories(
         split=split.value,
         shard=shard,
         shards=shards,
-        settings=StageSettings.read("record", settings),
+        settings=StageSettings.read("record" if split is Split.train else "record_validation", settings),
         threads=threads,
     )
 
@@ -246,12 +229,12 @@ def time(
     stage.time_methods(
         prepared=prepared,
         target=target,
-        drafts=_drafts(drafts),
+        drafts=drafts_of(drafts),
         dataset=dataset,
         beam_width=beam_width,
         output=output,
         settings=StageSettings.read("time", settings),
-        threads=threads,
+        threads=timing_threads(threads),
     )
 
 
@@ -305,14 +288,3 @@ def digest() -> None:
 def _echo(lines: Iterable[str]) -> None:
     for line in lines:
         typer.echo(line)
-
-
-def _drafts(pairs: list[str]) -> dict[str, Path]:
-    """Parse OBJECTIVE=FOLDER arguments."""
-    drafts = {}
-    for pair in pairs:
-        name, separator, folder = pair.partition("=")
-        if not separator or name not in Objective.__members__:
-            raise SpecbeamError(f"{pair!r}: expected OBJECTIVE=FOLDER with one of {', '.join(Objective)}")
-        drafts[name] = Path(folder)
-    return drafts

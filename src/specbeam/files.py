@@ -16,19 +16,28 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success it is renamed to `path`, on failure it is removed.
 
     The caller writes a file or a folder there; parents are created. A rename within one folder is atomic, so readers
-    see the old content or the new one.
+    see the old content or the new one. A folder cannot be renamed onto another: the old one is first renamed aside, and
+    comes back if the new one cannot take its place. A kill between the two renames leaves it aside, as a `.part`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _remove(temporary)
+    old = path.with_name(f".{path.name}.{os.getpid()}.old.part")
+    remove(temporary)
     try:
         yield temporary
         if path.is_dir():
-            _remove(path)
-        temporary.replace(path)
+            remove(old)
+            path.replace(old)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
+        remove(old)
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -47,7 +56,8 @@ def read_json(path: Path) -> Any:
         raise SpecbeamError(f"{path}: not valid JSON ({error})") from error
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,7 +1,6 @@
 """Where a number comes from: the commit, the package versions and the machine that every record carries."""
 
 import functools
-import os
 import platform
 import subprocess
 import sys
@@ -19,8 +18,7 @@ def environment() -> dict[str, Any]:
     """Describe the running process: what its measurements depend on, besides settings.
 
     Returns commit (hash, or "unknown" outside a git checkout), dirty (tracked files differ from it), versions
-    (distribution -> version), cpu (model name), threads (those of torch if it is loaded, else those that
-    this process may use) and device ("cpu", or the name of the CUDA device).
+    (distribution -> version), cpu (model name) and device ("cpu", or the name of the CUDA device).
     """
     commit, dirty = _commit()
     return {
@@ -28,7 +26,6 @@ def environment() -> dict[str, Any]:
         "dirty": dirty,
         "versions": {"specbeam": __version__, "python": platform.python_version(), **_versions()},
         "cpu": _cpu(),
-        "threads": _threads(),
         "device": _device(),
     }
 
@@ -71,11 +68,6 @@ def _cpu() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def _threads() -> int:
-    torch = sys.modules.get("torch")  # never imported from here: figures and dry runs do without it
-    return torch.get_num_threads() if torch else len(os.sched_getaffinity(0))
-
-
 def _device() -> str:
-    torch = sys.modules.get("torch")
+    torch = sys.modules.get("torch")  # never imported from here: figures and dry runs do without it
     return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "cpu"

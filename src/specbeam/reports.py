@@ -50,7 +50,7 @@ def result(config: Path) -> Iterator[str]:
 def digests() -> Iterator[str]:
     """A line a stage: its code digest and the settings it reads."""
     for name, stage in STAGES.items():
-        yield f"{name:<13} {code_digest(stage.module)}  {', '.join(stage.reads)}".rstrip()
+        yield f"{name:<18} {code_digest(stage.module)}  {', '.join(stage.reads)}".rstrip()
 
 
 def _model(model: ModelSettings) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, create_model
 
 from specbeam.errors import SpecbeamError
-from specbeam.settings import Section, Settings, describe, load
+from specbeam.settings import DraftModelSettings, Section, Settings, describe, load
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Stage:
 FIGURES = ("speedup", "accepted", "recall", "phases", "loss")
 """Figures of a run; each is drawn by the module of its name in specbeam.figures."""
 
-_SEARCH = ("decoding.constraint", "decoding.normalise", "target.model.dtype")
+_RECORD = ("device", "prompt", "decoding.normalise", "target.model.dtype", "trajectories.beam_width")
 _COMPARE = ("seed", "device", "prompt", "decoding", "target.model.dtype", "draft.model.dtype")
 
 STAGES: dict[str, Stage] = {
@@ -36,13 +36,32 @@ STAGES: dict[str, Stage] = {
     "download": Stage("specbeam.data.registry"),
     "generate": Stage("specbeam.data.synthetic", ("seed", "synthetic")),
     "prepare": Stage("specbeam.data.prepare", ("target.model.base", "target.model.revision")),
+    # Of the target, training reads model.dtype for LoRA alone; it is declared for all, rather than by condition.
     "train_target": Stage("specbeam.target.train", ("seed", "device", "prompt", "target")),
-    "recommend": Stage("specbeam.target.infer", ("seed", "device", "prompt", *_SEARCH, "measurement.beam_widths")),
-    "record": Stage(
-        "specbeam.trajectories.record",
-        ("seed", "device", "prompt", *_SEARCH, "trajectories.beam_width", "trajectories.users"),
+    "recommend": Stage(
+        "specbeam.target.infer",
+        (
+            "seed",
+            "device",
+            "prompt",
+            "decoding.constraint",
+            "decoding.normalise",
+            "target.model.dtype",
+            "measurement.beam_widths",
+        ),
     ),
-    "train_draft": Stage("specbeam.target.train", ("seed", "device", "prompt", "draft")),
+    "record": Stage("specbeam.trajectories.record", ("seed", *_RECORD, "trajectories.users")),
+    "record_validation": Stage("specbeam.trajectories.record", _RECORD),
+    "train_draft": Stage(
+        "specbeam.target.train",
+        (
+            "seed",
+            "device",
+            "prompt",
+            "draft.training",
+            *(f"draft.model.{name}" for name in DraftModelSettings.model_fields if name != "dtype"),
+        ),
+    ),
     "align": Stage(
         "specbeam.alignment.train",
         ("seed", "device", "prompt", "alignment.training", "alignment.objectives.{objective}"),
@@ -92,7 +111,8 @@ def stage_values(settings: Settings, stage: str, *, objective: str | None = None
         source, into = everything, values
         for part in parents:
             source, into = source[part], into.setdefault(part, {})
-        into[last] = source[last]
+        if last in source:  # sizes are left out where a base brings its own
+            into[last] = source[last]
     return values
 
 

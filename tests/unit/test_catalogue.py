@@ -36,7 +36,7 @@ def test_a_saved_catalogue_loads_as_it_was(tmp_path):
 
 
 def test_an_item_without_identifier_has_no_row():
-    with pytest.raises(SpecbeamError, match="item 7: has no identifier"):
+    with pytest.raises(SpecbeamError, match="item 7: expected an identifier in the catalogue, found none"):
         Catalogue.of(THREE).rows([0, 7])
 
 

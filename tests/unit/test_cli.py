@@ -10,7 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from specbeam import cli
+from specbeam import cli, options, parent
+from specbeam.data.download import MIRROR_VARIABLE
 from specbeam.errors import SpecbeamError
 from specbeam.settings import Settings
 from specbeam.stages import FIGURES, STAGES
@@ -80,7 +81,7 @@ CALLS = {
             "threads": 1,
         },
     ),
-    "time sft=a seqkd=b --prepared p --target t --dataset beauty --beam-width 5 --output o --threads 2": (
+    "time sft=a seqkd=b --prepared p --target t --dataset beauty --beam-width 5 --output o --threads 1": (
         "specbeam.measurement.timing:time_methods",
         {
             "drafts": {"sft": Path("a"), "seqkd": Path("b")},
@@ -89,7 +90,7 @@ CALLS = {
             "dataset": "beauty",
             "beam_width": 5,
             "output": Path("o"),
-            "threads": 2,
+            "threads": 1,
         },
     ),
     "plot loss a b --output o": ("specbeam.figures.loss:plot", {"inputs": [Path("a"), Path("b")], "output": Path("o")}),
@@ -127,7 +128,36 @@ def test_a_verb_passes_its_options_to_the_function_of_its_stage(monkeypatch, lin
 @pytest.mark.parametrize("pair", ["sft", "bft=a"])
 def test_drafts_are_named_by_objective(pair):
     with pytest.raises(SpecbeamError, match="expected OBJECTIVE=FOLDER with one of sft, seqkd"):
-        cli._drafts([pair])
+        options.drafts_of([pair])
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "expected"),
+    [("--mirror a", "b", "a"), ("", "b", "b"), ("--mirror a", "", "a"), ("", "", None), ("", None, None)],
+)
+def test_a_mirror_named_by_option_counts_before_the_one_of_the_environment(monkeypatch, option, variable, expected):
+    received = {}
+    monkeypatch.setattr("specbeam.data.download.download", lambda **given: received.update(given))
+    line = ["download", "beauty", "--destination", "d", *option.split()]
+    result = CliRunner().invoke(cli.app, line, env={MIRROR_VARIABLE: variable})
+    assert result.exit_code == 0, result.output
+    assert received["mirror"] == expected
+
+
+def test_timing_with_more_threads_than_cores_is_refused(monkeypatch):
+    monkeypatch.setattr(options.os, "sched_getaffinity", lambda _: {0, 1})
+    assert options.timing_threads(2) == 2
+    with pytest.raises(SpecbeamError, match=r"threads\.timing .* at most the 2 core\(s\) .* got 3"):
+        options.timing_threads(3)
+
+
+@pytest.mark.parametrize(("split", "stage"), [("train", "record"), ("valid", "record_validation")])
+def test_recording_reads_the_settings_of_its_split(monkeypatch, split, stage):
+    received = {}
+    monkeypatch.setattr("specbeam.trajectories.record.record", lambda **given: received.update(given))
+    line = f"record-trajectories --prepared p --model m --output o --split {split} --threads 1 --settings {{}}"
+    assert CliRunner().invoke(cli.app, line.split()).exit_code == 0
+    assert ("users" in received["settings"].trajectories.model_dump()) == (stage == "record")
 
 
 def test_a_shard_beyond_the_last_is_refused():
@@ -194,8 +224,8 @@ def test_show_prints_the_table_and_where_the_figures_are(tmp_path, monkeypatch):
 
 def test_a_job_ends_with_the_workflow_that_started_it(monkeypatch):
     ended = []
-    monkeypatch.setattr(cli.time_module, "sleep", lambda seconds: ended.append("looked"))
-    monkeypatch.setattr(cli.os, "getppid", iter([7, 7, 1]).__next__)
-    monkeypatch.setattr(cli.os, "kill", lambda pid, signal: ended.append(signal))
-    cli._end_with(7)
-    assert ended == ["looked", "looked", cli.signal.SIGTERM]
+    monkeypatch.setattr(parent.time, "sleep", lambda seconds: ended.append("looked"))
+    monkeypatch.setattr(parent.os, "getppid", iter([7, 7, 1]).__next__)
+    monkeypatch.setattr(parent.os, "kill", lambda pid, signal: ended.append(signal))
+    parent._end_with(7)
+    assert ended == ["looked", "looked", parent.signal.SIGTERM]

@@ -1,3 +1,4 @@
+import fcntl
 import hashlib
 import re
 import threading
@@ -239,10 +240,29 @@ def test_a_mirror_may_be_a_folder_or_a_file_url(mirror_folder, tmp_path):
         assert {path.name: path.read_bytes() for path in destination.iterdir()} == COMPLETE
 
 
-def test_the_environment_variable_overrides_the_setting(mirror_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("SPECBEAM_MIRROR", str(mirror_folder))
-    download(dataset="small", destination=tmp_path / "out", mirror="/nowhere")
+def test_the_mirror_is_the_argument_whatever_the_environment_says(mirror_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPECBEAM_MIRROR", "/nowhere")
+    download(dataset="small", destination=tmp_path / "out", mirror=str(mirror_folder))
     assert (tmp_path / "out" / "one.txt").read_bytes() == ONE
+
+
+def test_a_second_download_to_a_folder_waits_for_the_first_and_finds_it_done(mirror_folder, tmp_path, caplog):
+    caplog.set_level("INFO")
+    second = threading.Thread(
+        target=download, kwargs={"dataset": "small", "destination": tmp_path / "out", "mirror": str(mirror_folder)}
+    )
+    with (tmp_path / ".out.lock").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second.start()
+        second.join(timeout=0.3)
+        assert second.is_alive()
+        assert list((tmp_path / "out").iterdir()) == []
+        for path, content in CONTENT.items():
+            (tmp_path / "out" / Path(path).name).write_bytes(content)
+    second.join(timeout=10)
+    assert not second.is_alive()
+    assert "another process is downloading there; waiting for it" in caplog.text
+    assert "0 of 2 files to get" in caplog.text
 
 
 def test_a_missing_mirror_is_named_with_the_ways_to_set_it(tmp_path):

@@ -55,6 +55,45 @@ def test_an_interruption_keeps_the_old_folder(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def _failing_rename_onto(monkeypatch: pytest.MonkeyPatch, path: Path, *, times: int) -> None:
+    """Let the next `times` renames onto `path` fail, as on a full or broken disk."""
+    rename, left = Path.replace, [times]
+
+    def fail(self: Path, target: Path) -> Path:
+        if Path(target) == path and left[0]:
+            left[0] -= 1
+            raise OSError("no space")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+
+
+def _folder(path: Path, content: str) -> None:
+    path.mkdir()
+    (path / content).touch()
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one_there(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    _folder(path, "old")
+    _failing_rename_onto(monkeypatch, path, times=1)
+    with pytest.raises(OSError, match="no space"), replacing(path) as temporary:
+        _folder(temporary, "new")
+    assert (path / "old").exists()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_old_folder_that_cannot_come_back_either_is_still_there_under_another_name(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    _folder(path, "old")
+    _failing_rename_onto(monkeypatch, path, times=2)
+    with pytest.raises(OSError, match="no space"), replacing(path) as temporary:
+        _folder(temporary, "new")
+    (aside,) = tmp_path.iterdir()
+    assert (aside / "old").exists()
+    assert aside.match(".model.*.old.part")
+
+
 def test_json_comes_back_as_it_went(tmp_path):
     value = {"é": [1, 2.5, None], "b": {"c": "d"}}
     write_json(tmp_path / "a.json", value)

@@ -36,9 +36,7 @@ CONFIG = {
     "draft": {"model": {"hidden_size": 8, "layers": 1, "heads": 2, "intermediate_size": 16}, "training": TRAINING},
     "trajectories": {"beam_width": 4, "users": 30},
     "alignment": {"training": {**TRAINING, "epochs": 1}},
-    "measurement": {
-        "beam_widths": [1, 4], "draft_beam_widths": [3, 4], "users": 7, "timing_users": 2, "repeats": 2,
-    },
+    "measurement": {"beam_widths": [1, 4], "draft_beam_widths": [3, 4], "users": 7, "timing_users": 2, "repeats": 2},
 }  # fmt: skip
 OBJECTIVES = ["sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r"]
 LOSSES = ["epoch", "step", "train_loss", "valid_loss", "kept"]

@@ -1,5 +1,6 @@
 """What every record says about where it was measured."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,17 +19,10 @@ def _forget():
 
 def test_the_environment_names_commit_versions_and_machine():
     found = provenance.environment()
-    assert set(found) == {"commit", "dirty", "versions", "cpu", "threads", "device"}
+    assert set(found) == {"commit", "dirty", "versions", "cpu", "device"}
     assert found["versions"]["specbeam"] == specbeam.__version__
     assert found["versions"]["torch"].startswith("2.13.0")
-    assert found["threads"] >= 1
     assert found["cpu"]
-
-
-def test_threads_are_those_that_torch_uses():
-    import torch
-
-    assert provenance.environment()["threads"] == torch.get_num_threads()
 
 
 def test_outside_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
@@ -42,6 +36,7 @@ def test_without_git_the_commit_is_unknown(monkeypatch):
     assert provenance.environment()["commit"] == "unknown"
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="makes a repository: needs git")
 def test_a_changed_file_marks_the_commit_as_dirty(monkeypatch, tmp_path):
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]

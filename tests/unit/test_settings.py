@@ -1,6 +1,7 @@
 """Settings: every mistake is named with its key, its value and what is allowed; the schema for editors is in step."""
 
 import json
+import operator
 import re
 from pathlib import Path
 
@@ -50,8 +51,32 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
         ({"target": {"model": {"hidden": 3}}}, "target.model.hidden: unknown key; allowed here: base, revision"),
         (
             {"alignment": {"objectives": {"sft": {"beta": 1}}}},
-            "alignment.objectives.sft.beta: unknown key; allowed here: alpha",
+            "alignment.objectives.sft.beta: unknown key; allowed here: none",
         ),
+        (
+            {"alignment": {"objectives": {"seqkd": {"temperature": 0.5}}}},
+            "alignment.objectives.seqkd.temperature: without effect on seqkd, whose settings are: alpha",
+        ),
+        (
+            {"alignment": {"objectives": {"atspeed_r": {"density": "off"}}}},
+            "objectives.atspeed_r.density: without effect on atspeed_r, whose settings are: alpha, temperature",
+        ),
+        (
+            {"alignment": {"objectives": {"sft": {"alpha": 0.5}}}},
+            "alignment.objectives.sft.alpha: without effect on sft, whose settings are: none",
+        ),
+        (
+            {"alignment": {"objectives": {"dpo": {}}}},
+            "alignment.objectives.dpo: unknown key; allowed here: sft, seqkd, wordkd, tvdkd, atspeed_s, atspeed_r",
+        ),
+        ({"alignment": {"objectives": {}}}, "alignment.objectives: expected at least one of sft, seqkd"),
+        ({"measurement": {"beam_widths": [5, 5]}}, "measurement.beam_widths: expected each value once, got [5, 5]"),
+        ({"measurement": {"draft_beam_widths": [40, 40]}}, "measurement.draft_beam_widths: expected each value once"),
+        (
+            {"measurement": {"beam_widths": [1, 50], "draft_beam_widths": [20, 40]}},
+            "40, the largest of draft_beam_widths (N), is below 50 of beam_widths (K)",
+        ),
+        ({"run": "downloads"}, "run: results/downloads holds the downloaded data sets of all runs"),
         ({"seed": -1}, "seed: Input should be greater than or equal to 0, got -1"),
         ({"datasets": ["books"]}, "datasets.0: Input should be 'synthetic', 'beauty' or 'games', got 'books'"),
         ({"datasets": []}, "datasets: List should have at least 1 item"),
@@ -62,6 +87,16 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
         ({"run": "../up"}, "run: String should match pattern"),
         ({"target": {"model": {"lora": {}}}}, "lora adapts a pretrained model: set base, or remove lora"),
         ({"target": {"model": {"base": "org/name"}}}, "set revision to a commit, to pin it"),
+        ({"target": {"model": {"revision": "abc"}}}, "target.model: revision is a commit of a pretrained model"),
+        (
+            {"target": {"model": {"base": ".", "layers": 4, "heads": 4}}},
+            "target.model: base brings its own layers, heads: remove them",
+        ),
+        (
+            {"target": {"model": {"base": "."}}, "draft": {"model": {"base": ".", "lora": {}}}},
+            "draft.model: lora is for the target",
+        ),
+        ({"draft": {"model": {"base": "."}}}, "draft.model.base: the draft shares the target's tokenizer"),
         ({"target": {"model": {"hidden_size": 30, "heads": 4}}}, "hidden_size must be an even multiple of heads"),
         ({"prompt": {"style": "natural"}}, "prompt.style natural needs a text tokenizer: set target.model.base"),
     ],
@@ -71,6 +106,45 @@ def test_a_bad_setting_is_named_with_what_is_allowed(values, message):
         settings.parse(values, source="my.yaml")
     assert str(caught.value).startswith("my.yaml: 1 bad setting(s)\n")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("alignment.training", "learning_rate", 0.002),
+        ("draft.model", "layers", 1),
+        ("target.model", "layers", 1),
+        ("target.training", "epochs", 1),
+        ("trajectories", "shards", 3),
+        ("measurement", "repeats", 1),
+        ("synthetic", "users", 9),
+    ],
+)
+def test_a_section_given_one_key_keeps_its_defaults_for_the_others(section, key, value):
+    given = {key: value}
+    for name in reversed(section.split(".")):
+        given = {name: given}
+    default, partial = (operator.attrgetter(section)(settings.parse(values)) for values in ({}, given))
+    assert default.model_dump() | {key: value} == partial.model_dump()
+    assert partial.model_dump() != default.model_dump()
+
+
+def test_one_key_of_an_objective_keeps_its_others_and_other_objectives_are_left_out():
+    aligned = settings.parse({"alignment": {"objectives": {"atspeed_s": {"alpha": 0.5}}}}).alignment
+    default = settings.Settings().alignment.objectives["atspeed_s"]
+    assert aligned.objectives == {"atspeed_s": default.model_copy(update={"alpha": 0.5})}
+    assert (aligned.training.epochs, aligned.training.batch_size) == (5, 32)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_resolved_config_is_a_config_again(path):
+    run = settings.load(path)
+    assert settings.parse(run.model_dump(mode="json")) == run
+
+
+@pytest.mark.parametrize("section", sorted(SCHEMA["$defs"]))
+def test_every_section_is_explained_in_the_schema(section):
+    assert SCHEMA["$defs"][section].get("description")
 
 
 def test_all_mistakes_are_told_at_once():
@@ -89,6 +163,20 @@ def test_a_file_that_is_no_config_is_named(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(SpecbeamError, match=rf"my\.yaml: .*{message}"):
         settings.load(path)
+
+
+def test_a_folder_in_place_of_a_config_is_named(tmp_path):
+    with pytest.raises(SpecbeamError, match="expected a config file that can be read .Is a directory."):
+        settings.load(tmp_path)
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)  # root reads everything, so no chmod
+    with pytest.raises(SpecbeamError, match=r"my\.yaml: expected a config file that can be read .Permission denied."):
+        settings.load(tmp_path / "my.yaml")
 
 
 def test_a_missing_file_is_named():

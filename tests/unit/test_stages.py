@@ -37,6 +37,24 @@ def test_an_alignment_job_depends_on_its_own_objective_alone():
     assert list(settings.alignment.objectives) == ["atspeed_s"]
 
 
+def test_a_stage_declares_nothing_that_it_never_reads():
+    assert not {"users"} & stage_values(DEFAULT, "record_validation")["trajectories"].keys()
+    for stage in ("record", "record_validation"):
+        assert stage_values(DEFAULT, stage)["decoding"].keys() == {"normalise"}
+    assert "dtype" not in stage_values(DEFAULT, "train_draft")["draft"]["model"]
+
+
+def test_a_pretrained_model_passes_to_its_stages_without_the_sizes_of_a_new_one(tmp_path):
+    model = {"base": str(tmp_path)}
+    run = Settings.model_validate({"target": {"model": model}, "draft": {"model": model}})
+    for stage in ("prepare", "train_target", "train_draft"):
+        values = stage_values(run, stage)
+        read = StageSettings(stage, values)
+        part = "draft" if stage == "train_draft" else "target"
+        assert "hidden_size" not in values[part]["model"]
+        assert getattr(read, part).model.base == str(tmp_path)
+
+
 def test_an_objective_that_the_run_does_not_align_is_refused():
     few = Settings.model_validate({"alignment": {"objectives": {"sft": {}}}})
     with pytest.raises(SpecbeamError, match="'seqkd' is not part of this run, which aligns sft"):

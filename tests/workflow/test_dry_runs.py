@@ -78,7 +78,10 @@ def test_a_config_file_is_a_whole_run_and_is_not_merged_with_the_default(checkou
 
 
 def test_a_key_given_on_the_command_line_overrides_the_config(checkout):
-    assert checkout.planned("--config", "measurement={beam_widths: [5, 10, 20]}")["time_methods"] == 3
+    assert (
+        checkout.planned("--config", "measurement={beam_widths: [5, 10, 20], draft_beam_widths: [20]}")["time_methods"]
+        == 3
+    )
 
 
 def test_each_mistake_in_the_config_is_named_with_what_is_allowed(checkout):
@@ -90,6 +93,13 @@ def test_each_mistake_in_the_config_is_named_with_what_is_allowed(checkout):
     assert "config/smoke.yaml: 2 bad setting(s)" in run.stdout
     assert "datasets.0: Input should be 'synthetic', 'beauty' or 'games', got 'books'" in run.stdout
     assert "mesurement: unknown key; allowed here: run, seed," in run.stdout
+
+
+@pytest.mark.parametrize("name", ["books", "atspeed-s", "align"])
+def test_an_unknown_target_is_named_with_the_way_to_the_known_ones(checkout, name):
+    run = checkout.snakemake(name)
+    assert run.returncode == 1
+    assert f"there is no target {name}; `snakemake --list` shows what can be asked for" in run.stdout
 
 
 def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(checkout):

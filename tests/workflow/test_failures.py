@@ -23,6 +23,11 @@ def test_a_mirror_named_in_the_config_reaches_the_job(checkout):
     assert "elsewhere" in _stopped(checkout, "download", "--config", "source={mirror: elsewhere}")
 
 
+def test_an_empty_variable_leaves_the_mirror_of_the_config(checkout):
+    arguments = ("download", "--config", "source={mirror: elsewhere}")
+    assert "elsewhere" in _stopped(checkout, *arguments, SPECBEAM_MIRROR="")
+
+
 @pytest.mark.mirror
 def test_a_wrong_checksum_stops_before_use(checkout, mirror):
     damaged = checkout.folder / "damaged"

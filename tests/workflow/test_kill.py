@@ -4,9 +4,14 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
+
+from specbeam.measurement import records
 
 pytestmark = pytest.mark.slow
 
@@ -24,33 +29,65 @@ def _jobs_below(pid: int) -> list[int]:
     return found
 
 
-def _wait(condition, *, seconds: float) -> None:
+def _wait(condition: Callable[[], object], *, seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
-def test_a_killed_run_takes_its_jobs_along_and_the_next_call_finishes_it(checkout):
-    run = checkout.folder / "results/smoke/synthetic"
+def _kill_at(checkout, log: str) -> None:
+    """Run Snakemake until a job whose log matches has begun, kill it, and see that it takes all its jobs along."""
+    logs = checkout.folder / "results/smoke/synthetic/logs"
+    assert not list(logs.glob(log)), f"{log}: began in an earlier part, so this would wait in vain"
     with subprocess.Popen(
-        checkout.command("target"),
+        checkout.command(),
         cwd=checkout.folder,
         env=checkout.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    ) as first:
-        _wait(lambda: (run / "logs/train_target.log").exists(), seconds=120)
-        jobs = _jobs_below(first.pid)
-        os.kill(first.pid, signal.SIGKILL)
-    assert jobs
+    ) as workflow:
+        _wait(lambda: list(logs.glob(log)) or workflow.poll() is not None, seconds=300)
+        jobs = _jobs_below(workflow.pid)
+        os.kill(workflow.pid, signal.SIGKILL)
+    assert jobs, f"{log}: nothing ran when the workflow was killed"
     _wait(lambda: not any(Path(f"/proc/{job}").exists() for job in jobs), seconds=10)
 
-    half_written = run / "target/.model.1.part"
-    half_written.mkdir(parents=True, exist_ok=True)
-    again = checkout.snakemake("target")
 
-    assert again.returncode == 0, again.stdout
-    assert (run / "target/ranking.csv").stat().st_size > 0
+MOMENTS = (
+    "prepare_dataset.log",
+    "train_target.log",
+    "record_trajectories/*.log",
+    "align_draft/*.log",
+    "time_methods/*.log",
+    "summarise_run.log",
+)
+"""Logs of jobs at which one run is killed; each begins only after the one before has ended."""
+
+
+def test_a_run_killed_in_one_stage_after_the_other_ends_like_an_undisturbed_one(checkout, finished):
+    for log in MOMENTS:
+        _kill_at(checkout, log)
+    killed, whole = (place.folder / "results/smoke/synthetic" for place in (checkout, finished))
+    half_written = killed / "target/.model.1.part"
+    half_written.mkdir()
+    last = checkout.snakemake()
+
+    assert last.returncode == 0, last.stdout
     assert not half_written.exists()
-    assert checkout.planned("target") == {}
+    assert checkout.planned() == {}
+    assert _files(killed) == _files(whole)
+    for path in ("target/lists.parquet", "target/ranking.csv", "target/loss.csv", "drafts/atspeed_s/loss.csv"):
+        assert (killed / path).read_bytes() == (whole / path).read_bytes(), path
+    for kind in ("evaluation", "timing"):
+        assert_frame_equal(_measured(killed, kind), _measured(whole, kind), check_exact=True)
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def _measured(folder: Path, kind: str) -> pd.DataFrame:
+    """All records of a kind, without seconds."""
+    frame = records.read(sorted((folder / "measurement" / kind).glob("*.parquet")), kind)
+    return frame.drop(columns=["seconds", *records.PHASES], errors="ignore")

@@ -48,10 +48,20 @@ def test_nothing_runs_beside_a_timing_job(finished):
         ("seed: 1", "seed: 2", EVERYTHING),
         ("users: 300", "users: 301", EVERYTHING),
         ("hidden_size: 32", "hidden_size: 64", FROM_TARGET),
+        (
+            "trajectories: {beam_width: 5, shards: 2, users: 40}",
+            "trajectories: {beam_width: 5, shards: 2, users: 41}",
+            {"record_trajectories": 2, **FROM_ALIGNMENT},
+        ),
+        (
+            "measurement:",
+            "decoding: {constraint: position}\nmeasurement:",
+            {"recommend_items": 1, "evaluate_draft": 6, "time_methods": 2, "plot_figure": 4, "summarise_run": 1},
+        ),
         ("hidden_size: 16", "hidden_size: 32", {"train_draft": 1, **FROM_ALIGNMENT}),
         (
-            "sft: {}",
-            "sft: {alpha: 0.5}",
+            "atspeed_s: {}",
+            "atspeed_s: {alpha: 0.5}",
             {"align_draft": 1, "evaluate_draft": 1, "time_methods": 2, "plot_figure": 5, "summarise_run": 1},
         ),
         ("repeats: 2", "repeats: 3", FROM_TIMING),
@@ -85,7 +95,7 @@ def test_a_new_beam_width_times_only_that_one(finished):
         ("figures/summary.py", {"summarise_run": 1}),
         ("measurement/timing.py", FROM_TIMING),
         ("alignment/train.py", FROM_ALIGNMENT),
-        ("settings.py", {}),
+        ("settings/__init__.py", {}),
         ("cli.py", {}),
     ],
 )

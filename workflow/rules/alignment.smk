@@ -13,12 +13,13 @@ rule train_draft:
         "../../environment.yml"
     threads: settings.threads.draft
     resources:
-        mem_mb=8000,
+        mem_mb=settings.resources.memory_mb,
+        gpu=GPU,
     params:
         code=code("train_draft"),
         settings=reads("train_draft"),
     message:
-        "{wildcards.dataset}: train the draft to start from"
+        "{wildcards.dataset}: train the draft to start from (tail -f {log})"
     shell:
         "specbeam train-draft --prepared {input.prepared:q} --model {output.model:q} --losses {output.losses:q} "
         "--settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
@@ -30,9 +31,7 @@ rule align_draft:
         prepared=rules.prepare_dataset.output.prepared,
         base=rules.train_draft.output.model,
         valid=rules.record_validation.output.shard,
-        shards=expand(
-            "<run>/{{dataset}}/trajectories/train-{shard}.safetensors", shard=range(settings.trajectories.shards)
-        ),
+        shards=expand(rules.record_trajectories.output.shard, shard=SHARDS, allow_missing=True),
     output:
         model=directory("<run>/{dataset}/drafts/{objective}/model"),
         losses="<run>/{dataset}/drafts/{objective}/loss.csv",
@@ -44,12 +43,13 @@ rule align_draft:
         "../../environment.yml"
     threads: settings.threads.draft
     resources:
-        mem_mb=8000,
+        mem_mb=settings.resources.memory_mb,
+        gpu=GPU,
     params:
         code=code("align"),
         settings=lambda wildcards: reads("align", objective=wildcards.objective),
     message:
-        "{wildcards.dataset}: align a draft, {wildcards.objective}"
+        "{wildcards.dataset}: align a draft, {wildcards.objective} (tail -f {log})"
     shell:
         "specbeam align {input.shards:q} --valid {input.valid:q} --prepared {input.prepared:q} --base {input.base:q} "
         "--objective {wildcards.objective} --model {output.model:q} --losses {output.losses:q} "

@@ -1,4 +1,7 @@
 # Functions and names that the rules share.
+#
+# The conda directives name environment.yml for `--sdm conda`, for machines without a set-up of their own (and since
+# `snakemake --lint` asks for them). Without `--sdm` they do nothing: jobs run in the environment of Snakemake.
 
 import json
 from typing import get_args
@@ -10,7 +13,9 @@ from specbeam.stages import FIGURES, STAGES, stage_values
 DATASETS = get_args(DatasetName)
 OBJECTIVES = list(settings.alignment.objectives)
 BEAM_WIDTHS = settings.measurement.beam_widths
+SHARDS = range(settings.trajectories.shards)
 RESULTS = f"results/{settings.run}"
+GPU = 0 if settings.device == "cpu" else 1  # a job that loads models; `--resources gpu=1` keeps them apart
 
 
 def reads(stage, *, objective=None):
@@ -36,6 +41,11 @@ def alone(wildcards):
     The job itself uses settings.threads.timing. On a cluster `--cores` is not set, and the scheduler keeps jobs apart.
     """
     return workflow.cores if workflow.local_exec and workflow._cores else settings.threads.timing
+
+
+def no_such_target(wildcards):
+    """Stop with the way to the names that there are; Snakemake's own message speaks of rules and input functions."""
+    raise WorkflowError(f"there is no target {wildcards.target}; `snakemake --list` shows what can be asked for")
 
 
 def named_drafts(wildcards, input):

@@ -21,7 +21,7 @@ rule download_source:
         code=code("download"),
         destination=subpath(output.train, parent=True),
     message:
-        "{wildcards.dataset}: download and verify"
+        "{wildcards.dataset}: download and verify (tail -f {log})"
     shell:
         "specbeam download {wildcards.dataset} --destination {params.destination:q} > {log:q} 2>&1"
 
@@ -49,6 +49,6 @@ rule generate_synthetic:
         settings=reads("generate"),
         destination=subpath(output.train, parent=True),
     message:
-        "{wildcards.dataset}: generate a catalogue and users"
+        "{wildcards.dataset}: generate a catalogue and users (tail -f {log})"
     shell:
         "specbeam generate-synthetic --destination {params.destination:q} --settings {params.settings:q} > {log:q} 2>&1"

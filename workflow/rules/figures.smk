@@ -19,7 +19,7 @@ rule plot_figure:
         code=lambda wildcards: code(wildcards.figure),
         stem=subpath(output.png, strip_suffix=".png"),
     message:
-        "{wildcards.dataset}: draw {wildcards.figure}"
+        "{wildcards.dataset}: draw {wildcards.figure} (tail -f {log})"
     shell:
         "specbeam plot {wildcards.figure} {input:q} --output {params.stem:q} > {log:q} 2>&1"
 
@@ -46,7 +46,7 @@ rule summarise_run:
         code=code("summarise"),
         run=settings.run,
     message:
-        "{wildcards.dataset}: summarise"
+        "{wildcards.dataset}: summarise (tail -f {log})"
     shell:
         "specbeam summarise {input.timing:q} {input.evaluation:q} {input.ranking:q} "
         "--run {params.run:q} --output {output.csv:q} > {log:q} 2>&1"

@@ -2,12 +2,11 @@
 # by hand; the kernel drops this one with the process, whatever ends it.
 
 import fcntl
-import shutil
 from pathlib import Path
 
 import yaml
 
-from specbeam.files import replacing
+from specbeam.files import remove, replacing
 
 
 def lock():
@@ -22,8 +21,8 @@ def lock():
             f"{RESULTS}: another snakemake is running there; wait for it, or give this run another name"
         )
     workflow.globals["lock_handle"] = handle
-    for part in folder.rglob(".*.part"):
-        shutil.rmtree(part) if part.is_dir() else part.unlink()
+    for part in sorted(folder.rglob(".*.part")):
+        remove(part)
     with replacing(folder / "config.yaml") as resolved:
         resolved.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 

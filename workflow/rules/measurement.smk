@@ -14,12 +14,13 @@ rule evaluate_draft:
         "../../environment.yml"
     threads: settings.threads.evaluation
     resources:
-        mem_mb=8000,
+        mem_mb=settings.resources.memory_mb,
+        gpu=GPU,
     params:
         code=code("evaluate"),
         settings=reads("evaluate"),
     message:
-        "{wildcards.dataset}: evaluate {wildcards.objective}"
+        "{wildcards.dataset}: evaluate {wildcards.objective} (tail -f {log})"
     shell:
         "specbeam evaluate --prepared {input.prepared:q} --target {input.target:q} --draft {input.draft:q} "
         "--objective {wildcards.objective} --dataset {wildcards.dataset} --output {output.records:q} "
@@ -42,14 +43,15 @@ rule time_methods:
         "../../environment.yml"
     threads: alone
     resources:
-        mem_mb=8000,
+        mem_mb=settings.resources.memory_mb,
+        gpu=GPU,
     params:
         code=code("time"),
         settings=reads("time"),
         drafts=named_drafts,
         threads=settings.threads.timing,
     message:
-        "{wildcards.dataset}: time all methods, K={wildcards.K}"
+        "{wildcards.dataset}: time all methods, K={wildcards.K} (tail -f {log})"
     shell:
         "specbeam time {params.drafts:q} --prepared {input.prepared:q} --target {input.target:q} "
         "--dataset {wildcards.dataset} --beam-width {wildcards.K} --output {output.records:q} "

@@ -18,6 +18,6 @@ rule prepare_dataset:
         settings=reads("prepare"),
         raw=subpath(input.train, parent=True),
     message:
-        "{wildcards.dataset}: prepare splits, catalogue and tokenizer"
+        "{wildcards.dataset}: prepare splits, catalogue and tokenizer (tail -f {log})"
     shell:
         "specbeam prepare --raw {params.raw:q} --prepared {output.prepared:q} --settings {params.settings:q} > {log:q} 2>&1"

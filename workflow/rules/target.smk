@@ -13,12 +13,13 @@ rule train_target:
         "../../environment.yml"
     threads: settings.threads.target
     resources:
-        mem_mb=8000,
+        mem_mb=settings.resources.memory_mb,
+        gpu=GPU,
     params:
         code=code("train_target"),
         settings=reads("train_target"),
     message:
-        "{wildcards.dataset}: train the target"
+        "{wildcards.dataset}: train the target (tail -f {log})"
     shell:
         "specbeam train-target --prepared {input.prepared:q} --model {output.model:q} --losses {output.losses:q} "
         "--settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
@@ -40,12 +41,13 @@ rule recommend_items:
         "../../environment.yml"
     threads: settings.threads.target
     resources:
-        mem_mb=8000,
+        mem_mb=settings.resources.memory_mb,
+        gpu=GPU,
     params:
         code=code("recommend"),
         settings=reads("recommend"),
     message:
-        "{wildcards.dataset}: recommend items by the target's beam search"
+        "{wildcards.dataset}: recommend items by the target's beam search (tail -f {log})"
     shell:
         "specbeam recommend --prepared {input.prepared:q} --model {input.model:q} --lists {output.lists:q} "
         "--ranking {output.ranking:q} --settings {params.settings:q} --threads {threads} > {log:q} 2>&1"

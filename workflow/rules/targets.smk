@@ -2,7 +2,6 @@
 
 EVALUATED = every("measurement/evaluation/{objective}.parquet", objective=OBJECTIVES)
 TIMED = every("measurement/timing/K{K}.parquet", K=BEAM_WIDTHS)
-SHARDS = range(settings.trajectories.shards)
 STAGE_TARGETS = {
     "download": ("raw files", [path for dataset in settings.datasets for path in raw_files(dataset).values()]),
     "prepare": ("splits, catalogue, tokenizer and statistics", every("prepared")),
@@ -21,7 +20,7 @@ STAGE_TARGETS = {
 # name -> (line in `snakemake --list`, files)
 TARGETS = {
     **{
-        f"{name}": (f"Everything on the data set {name}, with this config's settings.", finished([name]))
+        name: (f"Everything on the data set {name}, with this config's settings.", finished([name]))
         for name in DATASETS
     },
     **{name: (f"Stage {name}: {what}.", files) for name, (what, files) in STAGE_TARGETS.items()},

@@ -13,13 +13,14 @@ rule record_trajectories:
         "../../environment.yml"
     threads: settings.threads.trajectories
     resources:
-        mem_mb=8000,
+        mem_mb=settings.resources.memory_mb,
+        gpu=GPU,
     params:
         code=code("record"),
         settings=reads("record"),
         shards=settings.trajectories.shards,
     message:
-        "{wildcards.dataset}: record the target's beams, shard {wildcards.shard}"
+        "{wildcards.dataset}: record the target's beams, shard {wildcards.shard} (tail -f {log})"
     shell:
         "specbeam record-trajectories --prepared {input.prepared:q} --model {input.model:q} "
         "--split train --shard {wildcards.shard} --shards {params.shards} "
@@ -41,12 +42,13 @@ rule record_validation:
         "../../environment.yml"
     threads: settings.threads.trajectories
     resources:
-        mem_mb=8000,
+        mem_mb=settings.resources.memory_mb,
+        gpu=GPU,
     params:
-        code=code("record"),
-        settings=reads("record"),
+        code=code("record_validation"),
+        settings=reads("record_validation"),
     message:
-        "{wildcards.dataset}: record the target's beams, validation"
+        "{wildcards.dataset}: record the target's beams, validation (tail -f {log})"
     shell:
         "specbeam record-trajectories --prepared {input.prepared:q} --model {input.model:q} "
         "--split valid "

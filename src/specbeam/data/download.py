@@ -4,12 +4,13 @@ A transfer goes to a hidden `.part` file that outlives both a failed attempt and
 continues where it stopped.
 """
 
+import fcntl
 import hashlib
 import logging
-import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from specbeam.errors import SpecbeamError
 log = logging.getLogger(__name__)
 
 MIRROR_VARIABLE = "SPECBEAM_MIRROR"
+"""Environment variable that the command line reads the mirror from; named in messages."""
 ATTEMPTS = 6
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 LONGEST_WAIT = 60.0  # seconds, also where a server asks for more
@@ -44,18 +46,39 @@ def download(*, dataset: str, destination: Path, mirror: str | None = None) -> N
     """Bring the four raw files of `dataset` to the folder `destination`, verified.
 
     `mirror` is a folder, a file: URL or an http(s) URL that holds `<dataset>/<file>`, taken instead of the pinned
-    addresses; the environment variable SPECBEAM_MIRROR overrides it. Files that are there and match are kept.
+    addresses. Files that are there and match are kept. Where another process downloads to the same folder, this one
+    waits for it.
     Raises SpecbeamError for an unknown data set, a missing mirror or file, a wrong checksum, and when the transfer
     still fails after several attempts.
     """
     source = source_of(dataset)
-    mirror = os.environ.get(MIRROR_VARIABLE) or mirror
     folder = _mirror_folder(mirror, source) if mirror else None
     destination = Path(destination)
     destination.mkdir(parents=True, exist_ok=True)
+    log.info("%s, %s at %s; licence: %s", source.title, source.homepage, source.version, source.licence)
+    with _alone(destination):
+        _complete(source, destination, mirror=mirror, folder=folder)
+
+
+@contextmanager
+def _alone(destination: Path) -> Iterator[None]:
+    """Wait for another process that downloads to `destination`; the kernel ends its lock with it, whatever ends it."""
+    with destination.with_name(f".{destination.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: another process is downloading there; waiting for it", destination)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _complete(source: Source, destination: Path, *, mirror: str | None, folder: Path | None) -> None:
+    """Bring the files of `source` that `destination` lacks."""
     missing = [file for file in source.files if not _verified(destination / file.name, file)]
-    log.info("%s: %d of %d files to get; licence: %s", dataset, len(missing), len(source.files), source.licence)
-    with tqdm(total=sum(file.size for file in missing), desc=dataset, unit="B", unit_scale=True, disable=None) as bar:
+    log.info("%s: %d of %d files to get", source.name, len(missing), len(source.files))
+    with tqdm(
+        total=sum(file.size for file in missing), desc=source.name, unit="B", unit_scale=True, disable=None
+    ) as bar:
         for file in missing:
             part = destination / f".{file.name}.{file.sha256[:12]}.part"
             if folder:

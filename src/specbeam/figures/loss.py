@@ -73,11 +73,11 @@ def draw(losses: pd.DataFrame) -> Figure:
         axes.remove()
     figure.supylabel("loss (nats)", fontsize=8)
     handles = [
-        Line2D([], [], color=style.GREY, ls="--", label="training (prompt and new item)"),
-        Line2D([], [], color=style.OBJECTIVES["atspeed_s"][1], label="validation (new item alone)"),
+        Line2D([], [], color=style.GREY, ls="--", label="training (all tokens)"),
+        Line2D([], [], color=style.OBJECTIVES["atspeed_s"][1], label="validation (new item)"),
         Line2D([], [], color=style.INK, marker="o", mfc="none", ms=5, ls="", label="kept epoch"),
     ]
-    style.legend(figure, handles, columns=3)
+    style.legend(figure, handles, columns=3 if width == style.DOUBLE else 1)
     return figure
 
 

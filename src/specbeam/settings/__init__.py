@@ -5,32 +5,51 @@ nor transformers, so that the Snakefile and `specbeam --help` stay fast.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from specbeam.errors import SpecbeamError
+from specbeam.settings.base import Count, Fraction, Section, SomeDistinct, Temperature
+from specbeam.settings.models import (
+    AlignmentTrainingSettings,
+    DraftModelSettings,
+    LanguageModelSettings,
+    LoraSettings,
+    ModelSettings,
+    TrainingSettings,
+)
+from specbeam.settings.objectives import Objective, Objectives, ObjectiveSettings, SomeObjectives
 
-Objective = Literal["sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r"]
+__all__ = [
+    "DatasetName",
+    "DraftModelSettings",
+    "LanguageModelSettings",
+    "LoraSettings",
+    "ModelSettings",
+    "Objective",
+    "ObjectiveSettings",
+    "Section",
+    "Settings",
+    "SyntheticSettings",
+    "TrainingSettings",
+    "Verification",
+    "describe",
+    "load",
+    "parse",
+]
+
 Verification = Literal["strict", "relaxed"]
 DatasetName = Literal["synthetic", "beauty", "games"]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Temperature = Annotated[float, Field(ge=1e-3)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """Base of all settings: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SourceSettings(Section):
+    """Where real data sets come from."""
+
     mirror: str | None = None
     """Folder or URL to download from instead of the pinned address; same layout, same checksums. The environment
-    variable SPECBEAM_MIRROR overrides it."""
+    variable SPECBEAM_MIRROR overrides it, unless it is empty."""
 
 
 class SyntheticSettings(Section):
@@ -49,6 +68,8 @@ class SyntheticSettings(Section):
 
 
 class PromptSettings(Section):
+    """How a user's history is put to the models."""
+
     style: Literal["compact", "natural"] = "compact"
     """`compact`: the history's item tokens alone; `natural`: the paper's instruction around them, for a model that
     knows English."""
@@ -56,79 +77,16 @@ class PromptSettings(Section):
     """Most recent items in a prompt."""
 
 
-class LoraSettings(Section):
-    rank: Count = 8
-    alpha: Positive = 16
-    dropout: Fraction = 0.05
-    modules: list[str] = ["q_proj", "v_proj"]
-
-
-class ModelSettings(Section):
-    """A causal language model: loaded from `base`, or a Llama built from scratch with the sizes below."""
-
-    base: str | None = None
-    """Hub name or folder to start from; null builds a new Llama."""
-    revision: str | None = None
-    """Commit of the hub model; required for hub names, so that a run can be repeated."""
-    hidden_size: Count = 128
-    layers: Count = 4
-    heads: Count = 4
-    intermediate_size: Count = 384
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Attention dropout while training."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the weights in decoding."""
-    lora: LoraSettings | None = None
-    """Train low-rank adapters and the new item rows instead of all weights; merged before decoding."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "ModelSettings":
-        if self.hidden_size % (2 * self.heads):
-            raise ValueError(f"hidden_size must be an even multiple of heads, got {self.hidden_size} and {self.heads}")
-        if self.lora and not self.base:
-            raise ValueError("lora adapts a pretrained model: set base, or remove lora")
-        if self.base and not Path(self.base).exists() and not self.revision:
-            raise ValueError(
-                f"base {self.base!r} is no folder here; for a hub model, set revision to a commit, to pin it"
-            )
-        return self
-
-
-class TrainingSettings(Section):
-    loss_on_prompt: bool = True
-    """Whether the history's tokens are targets too (the authors' code: yes)."""
-    epochs: Count = 10
-    learning_rate: Positive = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    batch_size: Count = 64
-    """Users (windows) an optimiser step."""
-    micro_batch_size: Count = 64
-    """Users a forward pass; smaller than batch_size means gradient accumulation."""
-    warmup: Fraction = 0.05
-    """Share of all steps with a rising learning rate; a cosine follows."""
-    patience: Count = 5
-    """Epochs without a better validation loss before training stops; the best epoch is kept."""
-    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    """Autocast precision of training."""
-
-
-class LanguageModelSettings(TrainingSettings):
-    samples: Literal["sequence", "last_item"] = "sequence"
-    """`sequence`: every position of a user's training items, in windows; `last_item`: the paper's one sample a user."""
-
-    @model_validator(mode="after")
-    def _trains_what_it_says(self) -> "LanguageModelSettings":
-        if self.samples == "sequence" and not self.loss_on_prompt:
-            raise ValueError("samples: sequence trains on every position: set loss_on_prompt: true, or last_item")
-        return self
-
-
 class TargetSettings(Section):
+    """The target: the large model whose lists are wanted, and its training."""
+
     model: ModelSettings = ModelSettings()
     training: LanguageModelSettings = LanguageModelSettings()
 
 
 class TrajectorySettings(Section):
+    """What is recorded of the target for the alignment."""
+
     beam_width: Count = 20
     """The target's sequences recorded a prompt (K)."""
     shards: Count = 2
@@ -140,31 +98,21 @@ class TrajectorySettings(Section):
 class DraftSettings(Section):
     """The draft and the language-model training that all objectives start from."""
 
-    model: ModelSettings = ModelSettings(hidden_size=64, layers=2, intermediate_size=128)
+    model: DraftModelSettings = DraftModelSettings()
     training: LanguageModelSettings = LanguageModelSettings()
 
 
-class ObjectiveSettings(Section):
-    alpha: Fraction = 0.7
-    """loss = alpha * alignment + (1 - alpha) * cross-entropy; ignored by sft."""
-    temperature: Temperature = 1.0
-    """Divides the logits inside atspeed_s and atspeed_r."""
-    softmax_of: Literal["logits", "probabilities"] = "logits"
-    """`probabilities` is the authors' form of atspeed_s: softmax(probabilities / temperature)."""
-    density: Literal["draft", "target", "off"] = "draft"
-    """atspeed_s, the term p~_K H(q~): p~_K as the target's share of the draft's K-th child, or as the target's own K-th
-    largest probability, or no such term."""
-
-
 class AlignmentSettings(Section):
-    objectives: dict[Objective, ObjectiveSettings] = {
-        name: ObjectiveSettings() for name in ("sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r")
-    }
+    """Which drafts are aligned, and how."""
+
+    objectives: SomeObjectives = {name: settings() for name, settings in get_type_hints(Objectives).items()}
     """Which drafts to align, each with its own settings."""
-    training: TrainingSettings = TrainingSettings(epochs=5, batch_size=32, micro_batch_size=32)
+    training: AlignmentTrainingSettings = AlignmentTrainingSettings()
 
 
 class DecodingSettings(Section):
+    """How lists are searched."""
+
     constraint: Literal["trie", "position"] = "trie"
     """`trie`: only real items; `position`: any token seen at that position (for comparison)."""
     normalise: Literal["children", "vocabulary"] = "children"
@@ -176,11 +124,13 @@ class DecodingSettings(Section):
 
 
 class MeasurementSettings(Section):
-    beam_widths: Annotated[list[Count], Field(min_length=1)] = [1, 3, 5, 10, 20]
+    """What is measured, and on how many test users."""
+
+    beam_widths: SomeDistinct[Count] = [1, 3, 5, 10, 20]
     """K: target beams, and recommended items."""
-    draft_beam_widths: Annotated[list[Count], Field(min_length=1)] = [40]
-    """N: drafted sequences a level."""
-    verifications: Annotated[list[Verification], Field(min_length=1)] = ["strict", "relaxed"]
+    draft_beam_widths: SomeDistinct[Count] = [40]
+    """N: drafted sequences a level. N below K can accept no level, so such a pair is not measured."""
+    verifications: SomeDistinct[Verification] = ["strict", "relaxed"]
     users: Count | None = None
     """Test users for acceptance and recall of the drafts; null takes all."""
     timing_users: Count = 20
@@ -199,14 +149,27 @@ class ThreadSettings(Section):
     timing: Count = 2
 
 
+class ResourceSettings(Section):
+    """What a job that loads models asks Snakemake's scheduler for, besides threads."""
+
+    memory_mb: Count = 8000
+    """Megabytes of main memory."""
+
+
+def _free(name: str) -> str:
+    if name == "downloads":
+        raise ValueError("results/downloads holds the downloaded data sets of all runs: choose another name")
+    return name
+
+
 class Settings(Section):
     """Everything a run depends on."""
 
-    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "default"
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), AfterValidator(_free)] = "default"
     """Name of the run: results go to results/<run>/."""
     seed: Annotated[int, Field(ge=0)] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    datasets: Annotated[list[DatasetName], Field(min_length=1)] = ["synthetic"]
+    datasets: SomeDistinct[DatasetName] = ["synthetic"]
     """Data sets that `snakemake` without a target computes; each also has a target of its own name."""
     source: SourceSettings = SourceSettings()
     synthetic: SyntheticSettings = SyntheticSettings()
@@ -218,9 +181,29 @@ class Settings(Section):
     decoding: DecodingSettings = DecodingSettings()
     measurement: MeasurementSettings = MeasurementSettings()
     threads: ThreadSettings = ThreadSettings()
+    resources: ResourceSettings = ResourceSettings()
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Settings":
+    def _share_a_tokenizer(self) -> "Settings":
+        if self.draft.model.base and not self.target.model.base:
+            raise ValueError(
+                "draft.model.base: the draft shares the target's tokenizer, so set target.model.base to a model of the "
+                "same family, or remove draft.model.base"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_k_has_an_n(self) -> "Settings":
+        k, n = max(self.measurement.beam_widths), max(self.measurement.draft_beam_widths)
+        if n < k:
+            raise ValueError(
+                f"measurement: {n}, the largest of draft_beam_widths (N), is below {k} of beam_widths (K), and N below "
+                f"K can accept no level: add an N of at least {k}, or remove that K"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _natural_prompts_fit(self) -> "Settings":
         if self.prompt.style == "natural":
             for name, model, training in (
                 ("target", self.target.model, self.target.training),
@@ -255,6 +238,8 @@ def load(path: Path) -> Settings:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpecbeamError(f"{path}: no such config file; the ready-made ones are in config/") from None
+    except OSError as error:
+        raise SpecbeamError(f"{path}: expected a config file that can be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecbeamError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(values, dict):
@@ -266,23 +251,30 @@ def describe(problem: dict[str, Any]) -> str:
     """One line for the user on one of pydantic's errors: the key, what is wrong, what came."""
     key = ".".join(str(part) for part in problem["loc"]) or "(whole config)"
     if problem["type"] == "extra_forbidden":
-        allowed = ", ".join(_keys_at(problem["loc"][:-1]))
+        *above, last = problem["loc"]
+        allowed = ", ".join(_keys_at(above)) or "none"
+        if above[:2] == ["alignment", "objectives"] and last in ObjectiveSettings.model_fields:
+            return f"{key}: without effect on {above[2]}, whose settings are: {allowed}"
         return f"{key}: unknown key; allowed here: {allowed}"
     message = problem["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(problem["input"], dict | BaseModel) else f", got {problem['input']!r}"
     return f"{key}: {message}{shown}"
 
 
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
+def _keys_at(location: list[Any]) -> list[str]:
     """Names of the settings under `location`, for the message about an unknown key."""
-    section: type[BaseModel] = Settings
+    keys = _keys(Settings)
     for part in location:
-        if part not in section.model_fields:
-            return list(ObjectiveSettings.model_fields)  # below alignment.objectives.<name>
-        annotation = section.model_fields[part].annotation
+        annotation = keys[part]
         candidates = (annotation, *getattr(annotation, "__args__", ()))
-        inner = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if inner is None:
-            return list(ObjectiveSettings.model_fields)
-        section = inner
-    return list(section.model_fields)
+        keys = next(found for candidate in candidates if (found := _keys(candidate)) is not None)
+    return list(keys)
+
+
+def _keys(section: Any) -> dict[str, Any] | None:
+    """Key -> type of a section or of Objectives; None for what has no keys."""
+    if section is Objectives:
+        return get_type_hints(Objectives)
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    return None

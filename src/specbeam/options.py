@@ -1,0 +1,49 @@
+"""Options that several verbs of the command line share, and what their values must be."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from specbeam import settings as typed
+from specbeam.errors import SpecbeamError
+from specbeam.stages import FIGURES
+
+Objective = StrEnum("Objective", list(get_args(typed.Objective)))
+Figure = StrEnum("Figure", list(FIGURES))
+Split = StrEnum("Split", ["train", "valid"])
+
+SettingsOption = Annotated[
+    str, typer.Option("--settings", help="Config file, or JSON of the sections this verb reads.")
+]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Prepared = Annotated[Path, typer.Option(help="Folder that `specbeam prepare` wrote.")]
+Model = Annotated[Path, typer.Option(help="Folder of the model to write.")]
+Target = Annotated[Path, typer.Option(help="Folder of the target model.")]
+Losses = Annotated[Path, typer.Option(help="Loss curve to write (csv).")]
+Config = Annotated[Path, typer.Argument(help="Config file.")]
+Dataset = Annotated[str, typer.Option(help="Name of the data set, for the records.")]
+
+
+def drafts_of(pairs: list[str]) -> dict[str, Path]:
+    """Parse OBJECTIVE=FOLDER arguments; raises SpecbeamError for anything else."""
+    drafts = {}
+    for pair in pairs:
+        name, separator, folder = pair.partition("=")
+        if not separator or name not in Objective.__members__:
+            raise SpecbeamError(f"{pair!r}: expected OBJECTIVE=FOLDER with one of {', '.join(Objective)}")
+        drafts[name] = Path(folder)
+    return drafts
+
+
+def timing_threads(threads: int) -> int:
+    """`threads`, if this process may use as many cores; SpecbeamError otherwise: threads that share a core distort."""
+    cores = len(os.sched_getaffinity(0))
+    if threads > cores:
+        raise SpecbeamError(
+            f"threads.timing (--threads): expected at most the {cores} core(s) that this process may use, got "
+            f"{threads}; times of threads that share a core mean nothing, so lower it, or use a bigger machine"
+        )
+    return threads

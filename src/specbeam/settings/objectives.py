@@ -1,0 +1,60 @@
+"""Settings of the alignment objectives: each takes only those that it uses."""
+
+from typing import Annotated, Literal, get_type_hints
+
+from pydantic import AfterValidator, ConfigDict, Field
+from typing_extensions import TypedDict  # pydantic cannot use typing's before Python 3.12
+
+from specbeam.settings.base import Fraction, Section, Temperature
+
+Objective = Literal["sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r"]
+
+
+class SftSettings(Section):
+    """sft, the draft's own language-model loss, has nothing to set."""
+
+
+class DistillationSettings(Section):
+    """seqkd, wordkd, tvdkd: distillation of the target."""
+
+    alpha: Fraction = 0.7
+    """loss = alpha * alignment + (1 - alpha) * cross-entropy."""
+
+
+class RelaxedAlignmentSettings(DistillationSettings):
+    """atspeed_r: alignment for relaxed verification."""
+
+    temperature: Temperature = 1.0
+    """Divides the logits inside the objective."""
+
+
+class ObjectiveSettings(RelaxedAlignmentSettings):
+    """atspeed_s, alignment for strict verification: all settings that an objective can have."""
+
+    softmax_of: Literal["logits", "probabilities"] = "logits"
+    """`probabilities` is the authors' form: softmax(probabilities / temperature)."""
+    density: Literal["draft", "target", "off"] = "draft"
+    """The term p~_K H(q~): p~_K as the target's share of the draft's K-th child, or as the target's own K-th largest
+    probability, or no such term."""
+
+
+class Objectives(TypedDict, total=False):
+    """Objectives by name; each takes only the settings that it uses."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    sft: SftSettings
+    seqkd: DistillationSettings
+    wordkd: DistillationSettings
+    tvdkd: DistillationSettings
+    atspeed_s: ObjectiveSettings
+    atspeed_r: RelaxedAlignmentSettings
+
+
+def _some(objectives: Objectives) -> Objectives:
+    if not objectives:
+        raise ValueError(f"expected at least one of {', '.join(get_type_hints(Objectives))}")
+    return objectives
+
+
+SomeObjectives = Annotated[Objectives, Field(json_schema_extra={"minProperties": 1}), AfterValidator(_some)]
