@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from specbeam.errors import SpecbeamError
 from specbeam.figures import style
+from specbeam.figures.tables import read_csv
 
 COLUMNS = ("epoch", "step", "train_loss", "valid_loss", "kept")
 _FIRST = {"target": "target", "base": "draft before alignment"}
@@ -43,14 +44,7 @@ def read(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
 
 
 def _read_one(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise SpecbeamError(f"{path}: expected the losses of a training here, found no file; train first") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise SpecbeamError(f"{path}: not a readable csv file ({error})") from None
-    if missing := [name for name in COLUMNS if name not in frame]:
-        raise SpecbeamError(f"{path}: missing column(s) {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+    frame = read_csv(path, COLUMNS, missing="expected the losses of a training here, found no file; train first")
     if frame.empty:
         raise SpecbeamError(f"{path}: no epochs in it; train again")
     return frame.assign(kept=frame["kept"].astype(bool))

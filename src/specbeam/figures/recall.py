@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from specbeam.errors import SpecbeamError
 from specbeam.figures import style
 from specbeam.figures.bootstrap import ratio_of_sums
+from specbeam.figures.tables import read_csv
 from specbeam.measurement import records
 
 METRICS = {"recall": "Recall@K", "ndcg": "NDCG@K"}
@@ -62,15 +63,7 @@ def only_ranking(inputs: Iterable[Path]) -> Path:
 
 def read_ranking(path: Path) -> pd.DataFrame:
     """Read ranking.csv; raises SpecbeamError when it is missing or lacks a column."""
-    try:
-        ranking = pd.read_csv(path)
-    except FileNotFoundError:
-        raise SpecbeamError(f"{path}: expected the target's ranking.csv here, found none") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise SpecbeamError(f"{path}: not a readable csv file ({error})") from None
-    if missing := [name for name in RANKING if name not in ranking]:
-        raise SpecbeamError(f"{path}: missing column(s) {', '.join(missing)}; expected {', '.join(RANKING)}")
-    return ranking
+    return read_csv(path, RANKING, missing="expected the target's ranking.csv here, found none")
 
 
 @style.styled
