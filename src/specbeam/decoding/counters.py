@@ -11,16 +11,16 @@ import torch
 
 @dataclass
 class Counters:
-    """Counts of one recommendation list."""
+    """Counts of one search over a batch of prompts."""
 
     target_calls: int = 0
     """Forward passes of the target."""
     draft_calls: int = 0
     """Forward passes of the draft."""
     nodes: int = 0
-    """Tree nodes that the target read, the prompt not counted."""
-    accepted: list[int] = field(default_factory=list)
-    """Levels accepted in each round, without the bonus level that every round adds."""
+    """Tree nodes of each prompt that the target read, the prompt not counted."""
+    accepted: list[list[int]] = field(default_factory=list)
+    """For each prompt, levels accepted in each round, without the bonus level that every round adds."""
 
 
 class Phases:

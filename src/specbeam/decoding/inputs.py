@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 from specbeam import models
 from specbeam.data.prepared import Prepared, load
-from specbeam.decoding.beam_search import Ranking
+from specbeam.decoding.lists import Ranking
+from specbeam.decoding.reader import Scorer
 from specbeam.prompts import PromptBuilder
 from specbeam.trie import Trie
 
@@ -46,6 +47,10 @@ class SearchInputs:
     def model(self, folder: Path, dtype: str) -> PreTrainedModel:
         """A saved model in the precision `dtype`, for decoding."""
         return models.load(folder, dtype=dtype, device=self.device)
+
+    def scorer(self, folder: Path, dtype: str, normalise: str) -> Scorer:
+        """A saved model made ready to score this data set's items."""
+        return Scorer.of(self.model(folder, dtype), self.trie, normalise=normalise)
 
     def prompt(self, history: Sequence[int]) -> Tensor:
         """int64 [1, P]: the prompt for one history of items."""
