@@ -69,6 +69,33 @@ def evaluation(
     return pd.concat(rows, ignore_index=True)
 
 
+def trees(objective: str, *, beam_width: int = 20, sizes=(60, 120, 240), users: int = 15) -> pd.DataFrame:
+    """One objective's comparison of drafted trees: larger ones and shaped ones take fewer calls."""
+    skill, rows = OBJECTIVES.index(objective) / 10, []
+    generator = np.random.default_rng(OBJECTIVES.index(objective))
+    for shape, gain in (("flat", 0.0), ("shaped", 0.15)):
+        for size in sizes:
+            calls = 1 + generator.binomial(3, max(0.02, 0.9 - size / 300 - gain - skill / 3), users)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "dataset": "synthetic",
+                        "objective": objective,
+                        "shape": shape,
+                        "widths": " ".join([str(size // 3)] * 3),
+                        "K": beam_width,
+                        "size": size,
+                        "user": np.arange(users),
+                        "target_calls": calls,
+                        "draft_calls": 3 * calls,
+                        "nodes": size * calls,
+                        "same_as_target": True,
+                    }
+                )
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
 def timing(
     beam_width: int,
     *,
@@ -157,6 +184,9 @@ def write_run(
         frame = evaluation(objective, beam_widths=beam_widths, verifications=verifications)
         path = folder / "measurement" / "evaluation" / f"{objective}.parquet"
         records.write(frame, path, kind="evaluation", settings=settings, **STAMP)
+        shapes = trees(objective, beam_width=max(beam_widths))
+        path = folder / "measurement" / "trees" / f"{objective}.parquet"
+        records.write(shapes, path, kind="trees", settings=settings, **STAMP)
         write_losses(folder / "drafts" / objective / "loss.csv", aligned=True)
     for width in beam_widths:
         frame = timing(width, objectives=objectives, verifications=verifications)

@@ -25,7 +25,7 @@ class Stage:
     reads: tuple[str, ...] = ()
 
 
-FIGURES = ("speedup", "accepted", "recall", "phases", "loss")
+FIGURES = ("speedup", "accepted", "trees", "recall", "phases", "loss")
 """Figures of a run; each is drawn by the module of its name in specbeam.figures."""
 
 _RECORD = ("device", "prompt", "decoding.normalise", "target.model.dtype", "trajectories.beam_width")
@@ -38,7 +38,7 @@ STAGES: dict[str, Stage] = {
     "prepare": Stage("specbeam.data.prepare", ("target.model.base", "target.model.revision")),
     # Of the target, training reads model.dtype for LoRA alone; it is declared for all, rather than by condition.
     "train_target": Stage("specbeam.target.train", ("seed", "device", "prompt", "target")),
-    "recommend": Stage(
+    "infer_target": Stage(
         "specbeam.target.infer",
         (
             "seed",
@@ -53,11 +53,12 @@ STAGES: dict[str, Stage] = {
     "record": Stage("specbeam.trajectories.record", ("seed", *_RECORD, "trajectories.users")),
     "record_validation": Stage("specbeam.trajectories.record", _RECORD),
     "train_draft": Stage(
-        "specbeam.target.train",
+        "specbeam.target.draft",
         (
             "seed",
             "device",
             "prompt",
+            "target.model.dtype",
             "draft.training",
             *(f"draft.model.{name}" for name in DraftModelSettings.model_fields if name != "dtype"),
         ),
@@ -74,6 +75,8 @@ STAGES: dict[str, Stage] = {
             "measurement.draft_beam_widths",
             "measurement.verifications",
             "measurement.users",
+            "measurement.tree_nodes",
+            "measurement.tree_users",
         ),
     ),
     "time": Stage(

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from specbeam.decoding.reader import Reader, Scorer
 from specbeam.decoding.tree import ROOT, TokenTree
 from specbeam.errors import SpecbeamError
 from specbeam.files import replacing
@@ -94,12 +95,14 @@ def probabilities(
     model: PreTrainedModel, prompts: Tensor, mask: Tensor, trees: Sequence[TeacherTree], trie: Trie, cpu_trie: Trie
 ) -> list[np.ndarray]:
     """For each tree the log-probabilities of all its states' children, depth after depth, as one flat float16 array."""
-    batch, tree = TreeBatch.of(trees, cpu_trie, prompts.device), TokenTree(model, prompts, mask)
+    batch, tree = TreeBatch.of(trees, cpu_trie, prompts.device), TokenTree(prompts, trie.depth - 1, mask)
     nodes = batch.attach(tree)
-    tree.forward()
+    scorer = Scorer.of(model, trie, normalise="children")
+    logits = Reader(scorer, tree).read(torch.cat(nodes, 1)).split([at.shape[1] for at in nodes], 1)
     flat: list[list[np.ndarray]] = [[] for _ in trees]
-    for depth, (at, states) in enumerate(zip(nodes, batch.states, strict=True)):
-        values, allowed = children_logits(tree.logits(at), states, trie, depth)
+    for depth, (at, states) in enumerate(zip(logits, batch.states, strict=True)):
+        edges, allowed = trie.edges(states, trie.widths[depth])
+        values = at.gather(2, scorer.columns[edges])
         log_p = values.masked_fill(~allowed, -torch.inf).log_softmax(-1).half().cpu().numpy()
         for row, (own, keep) in enumerate(zip(log_p, allowed.cpu().numpy(), strict=True)):
             flat[row].append(own[keep])

@@ -12,12 +12,19 @@ from PIL import Image
 
 import generated_records as generated
 from specbeam.errors import SpecbeamError
-from specbeam.figures import accepted, loss, phases, recall, speedup, style
+from specbeam.figures import accepted, loss, phases, recall, speedup, style, trees
 from specbeam.figures.bootstrap import ratio_of_sums
 from specbeam.measurement import records
 from specbeam.settings import Objective
 
-FIGURES = {"speedup": speedup, "accepted": accepted, "recall": recall, "phases": phases, "loss": loss}
+FIGURES = {
+    "speedup": speedup,
+    "accepted": accepted,
+    "trees": trees,
+    "recall": recall,
+    "phases": phases,
+    "loss": loss,
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,9 @@ def inputs(run, name):
     timing = sorted((run / "measurement" / "timing").glob("*.parquet"))
     losses = [run / "target" / "loss.csv", *sorted(run.glob("drafts/*/loss.csv"))]
     ranking = run / "target" / "ranking.csv"
-    return {"accepted": evaluation, "recall": [ranking, *evaluation], "loss": losses}.get(name, timing)
+    shapes = sorted((run / "measurement" / "trees").glob("*.parquet"))
+    others = {"accepted": evaluation, "recall": [ranking, *evaluation], "loss": losses, "trees": shapes}
+    return others.get(name, timing)
 
 
 def times(rows, *, timed=True, beam_width=5):
@@ -302,7 +311,7 @@ def test_of_several_draft_widths_the_largest_is_drawn_and_all_are_in_the_csv():
     quality, shares = recall.data(evaluation, generated.ranking(beam_widths=(5,))), phases.data(timing)
     assert {40, 80} <= set(speedups["N"]) & set(acceptance["N"]) & set(quality["N"]) & set(shares["N"])
     assert "strict, N = 80" in legend_of(speedup.draw(speedups))
-    assert accepted.draw(acceptance, draft_length=3).axes[0].get_title("left") == "strict verification, N = 80"
+    assert accepted.draw(acceptance, draft_length=3).axes[0].get_title("left") == "strict, N = 80"
     assert "strict, equal to the target (1 of 1 drafts)" in legend_of(recall.draw(quality))
     bars = len(phases.draw(shares).axes[0].patches)
     assert bars == len(phases.draw(shares[shares["N"] != 40]).axes[0].patches)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from models_for_tests import VOCABULARY, random_catalogue, tiny_model
+from specbeam.decoding.reader import Reader, Scorer
 from specbeam.decoding.tree import TokenTree
 from specbeam.errors import SpecbeamError
 from specbeam.teacher import Shard, TeacherTree, TreeBatch, children_logits, probabilities
@@ -82,11 +83,11 @@ def test_one_pass_over_a_batch_of_trees_equals_a_plain_pass_for_every_prefix(fam
     trie, trees, items = random_trees(3)
     prompts, mask = left_padded([9, 4, 7])
     batch = TreeBatch.of(trees, trie, "cpu")
-    tree = TokenTree(model, prompts, mask)
+    tree = TokenTree(prompts, trie.depth - 1, mask)
     nodes = batch.attach(tree)
-    tree.forward()
-    for depth, at in enumerate(nodes):
-        logits, allowed = children_logits(tree.logits(at), batch.states[depth], trie, depth)
+    read = Reader(Scorer.of(model, trie, normalise="vocabulary"), tree).read(torch.cat(nodes, 1))
+    for depth, at in enumerate(read.split([at.shape[1] for at in nodes], 1)):
+        logits, allowed = children_logits(at, batch.states[depth], trie, depth)
         for user in range(3):
             for written in np.unique(items[user][:, :depth], axis=0).tolist():
                 state = trie.walk(torch.tensor([written]))[0, -1] if depth else torch.tensor(0)

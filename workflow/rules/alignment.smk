@@ -1,7 +1,8 @@
 rule train_draft:
-    """Train the language-model draft that all objectives start from."""
+    """Train the draft that all objectives start from, as a language model or by distillation of the target."""
     input:
         prepared=rules.prepare_dataset.output.prepared,
+        target=rules.train_target.output.model if settings.draft.training.distil else [],
     output:
         model=directory("<run>/{dataset}/drafts/base/model"),
         losses="<run>/{dataset}/drafts/base/loss.csv",
@@ -21,8 +22,8 @@ rule train_draft:
     message:
         "{wildcards.dataset}: train the draft to start from (tail -f {log})"
     shell:
-        "specbeam train-draft --prepared {input.prepared:q} --model {output.model:q} --losses {output.losses:q} "
-        "--settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
+        "specbeam train-draft {input.target:q} --prepared {input.prepared:q} --model {output.model:q} "
+        "--losses {output.losses:q} --settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule align_draft:

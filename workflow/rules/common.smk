@@ -62,6 +62,7 @@ def shown(wildcards):
     return {
         "speedup": timing,
         "accepted": evaluation,
+        "trees": expand(f"{dataset}/measurement/trees/{{objective}}.parquet", objective=OBJECTIVES),
         "recall": [*evaluation, f"{dataset}/target/ranking.csv"],
         "phases": timing,
         "loss": [f"{dataset}/target/loss.csv", *drafts],

@@ -6,6 +6,7 @@ rule evaluate_draft:
         draft=rules.align_draft.output.model,
     output:
         records="<run>/{dataset}/measurement/evaluation/{objective}.parquet",
+        trees="<run>/{dataset}/measurement/trees/{objective}.parquet",
     log:
         "<run>/{dataset}/logs/evaluate_draft/{objective}.log",
     benchmark:
@@ -23,7 +24,8 @@ rule evaluate_draft:
         "{wildcards.dataset}: evaluate {wildcards.objective} (tail -f {log})"
     shell:
         "specbeam evaluate --prepared {input.prepared:q} --target {input.target:q} --draft {input.draft:q} "
-        "--objective {wildcards.objective} --dataset {wildcards.dataset} --output {output.records:q} "
+        "--objective {wildcards.objective} --dataset {wildcards.dataset} "
+        "--output {output.records:q} --trees {output.trees:q} "
         "--settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
 
 

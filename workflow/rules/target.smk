@@ -44,10 +44,10 @@ rule recommend_items:
         mem_mb=settings.resources.memory_mb,
         gpu=GPU,
     params:
-        code=code("recommend"),
-        settings=reads("recommend"),
+        code=code("infer_target"),
+        settings=reads("infer_target"),
     message:
         "{wildcards.dataset}: recommend items by the target's beam search (tail -f {log})"
     shell:
-        "specbeam recommend --prepared {input.prepared:q} --model {input.model:q} --lists {output.lists:q} "
+        "specbeam infer-target --prepared {input.prepared:q} --model {input.model:q} --lists {output.lists:q} "
         "--ranking {output.ranking:q} --settings {params.settings:q} --threads {threads} > {log:q} 2>&1"

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from specbeam import losses as terms
 from specbeam import models
-from specbeam.alignment import losses as terms
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs, left_padded
 from specbeam.decoding.tree import TokenTree
@@ -67,9 +67,10 @@ class Alignment:
     def loss(self, model: PreTrainedModel, batch: dict[str, Any]) -> Losses:
         """The weighted sum, the alignment term (mean over users, trajectories and depths) and the cross-entropy."""
         prompts = batch["prompts"]
-        tree = TokenTree(model, prompts, batch["mask"])
-        TreeBatch(batch["states"], batch["tokens"], batch["parents"]).attach(tree)
-        logits = model(**tree.inputs(), use_cache=False).logits.float()
+        tree = TokenTree(prompts, self.trie.depth - 1, batch["mask"])
+        nodes = torch.cat(TreeBatch(batch["states"], batch["tokens"], batch["parents"]).attach(tree), 1)
+        inputs = tree.inputs(nodes, prompt=True, slots=prompts.shape[1] - 1 + tree.size)
+        logits = model(**inputs, use_cache=False).logits.float()
         widths = [states.shape[1] for states in batch["states"]]
         read, *by_depth = logits.split([prompts.shape[1] - 1, *widths], 1)  # the root is the prompt's last token
         cross_entropy = self._cross_entropy(read, by_depth, batch)
@@ -84,13 +85,18 @@ class Alignment:
         """The objective's term at one depth, averaged over users and, by weight, over their states."""
         q, allowed = children_logits(logits, batch["states"][depth], self.trie, depth)
         p, counts = batch["log_p"][depth].float().clamp(min=terms.FORBIDDEN), batch["counts"][depth]
-        shares = counts / batch["counts"][0].sum((1, 2))[:, None, None].clamp(min=1)  # of the user's trajectories
+        trajectories = batch["counts"][0].sum((1, 2))[:, None].clamp(min=1)
+        shares = counts / trajectories.unsqueeze(2)
         if self.objective == "seqkd":
             return terms.cross_entropy(q, shares, allowed).sum(1).mean()
         if self.objective in ("wordkd", "tvdkd"):
             distance = terms.forward_kl if self.objective == "wordkd" else terms.total_variation
             true = F.one_hot(batch["truth"][:, depth, 0], q.shape[1])
             return (distance(p, q, allowed) * true).sum(1).mean()
+        if self.objective == "treekd":
+            drafted = depth < self.trie.depth - 1  # a round's bonus level spares the draft the last one
+            weight = drafted * (1 if depth == 0 else 1 / trajectories)
+            return (terms.forward_kl(p, q, allowed) * weight).sum(1).mean()
         s = self.settings
         if self.objective == "atspeed_r":
             values = terms.atspeed_r(p, q, allowed, temperature=s.temperature)

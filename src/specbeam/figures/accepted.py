@@ -50,7 +50,7 @@ def draw(acceptance: pd.DataFrame, *, draft_length: int) -> Figure:
     for axes, verification in zip(all_axes, verifications, strict=True):
         _lines(axes, widest[widest["verification"] == verification], beam_widths)
         axes.axhline(draft_length, color=style.INK, lw=0.8, ls=":")
-        axes.set_title(f"{verification} verification, N = {widest['N'].max()}", loc="left")
+        axes.set_title(f"{verification}, N = {widest['N'].max()}", loc="left")
         axes.set_ylim(0, draft_length * 1.06)
         style.width_axis(axes, beam_widths)
     all_axes[0].set_ylabel("accepted levels a round, AS@K\n(without the bonus level)")

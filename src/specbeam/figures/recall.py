@@ -25,6 +25,7 @@ RANKING = ("recommender", "K", "users", "recall", "ndcg", "recall_low", "recall_
 """Columns of ranking.csv, the quality of target and popularity over all test users."""
 
 _VALUES = list(RANKING[3:])
+_FILLS = {"relaxed": "full", "relaxed-ranked": "top", "coupled": "none"}
 _REACH = 0.36  # half a stroke's length, in steps of the K axis
 
 
@@ -77,15 +78,16 @@ def draw(quality: pd.DataFrame) -> Figure:
     for axes, (metric, name) in zip(both, METRICS.items(), strict=True):
         handles = _references(axes, quality, metric, beam_widths)
         handles += _strict(axes, quality, metric, beam_widths)
-        _relaxed(axes, quality, metric, beam_widths)
+        _sampled(axes, quality, metric, beam_widths)
         axes.use_sticky_edges = False  # room above the tallest box
         axes.set_ylabel(name)
         axes.set_ylim(bottom=0)
         style.width_axis(axes, beam_widths)
-    relaxed = speculative[speculative["verification"] == "relaxed"]["objective"]
-    for handle in style.objective_handles(relaxed):
-        handle.set(linestyle="", label=f"relaxed, {handle.get_label()}")
-        handles.append(handle)
+    for verification, fill in _FILLS.items():
+        sampled = speculative[speculative["verification"] == verification]["objective"]
+        for handle in style.objective_handles(sampled):
+            handle.set(linestyle="", fillstyle=fill, label=f"{verification}, {handle.get_label()}")
+            handles.append(handle)
     style.legend(figure, handles, columns=3)
     return figure
 
@@ -141,13 +143,15 @@ def _levels(axes: Axes, part: pd.DataFrame, metric: str, beam_widths: list[int],
     return Line2D([], [], **options)
 
 
-def _relaxed(axes: Axes, quality: pd.DataFrame, metric: str, beam_widths: list[int]) -> None:
-    relaxed = quality[quality["verification"] == "relaxed"]
-    objectives = style.in_order(relaxed["objective"])
-    for index, objective in enumerate(objectives):
-        part = relaxed[relaxed["objective"] == objective].sort_values("K")
-        places = part["K"].map(beam_widths.index) + style.dodged(index, len(objectives))
-        axes.plot(places, part[metric], ls="", **style.look(objective), zorder=3)
+def _sampled(axes: Axes, quality: pd.DataFrame, metric: str, beam_widths: list[int]) -> None:
+    """The sampled lists of every draft: a marker an objective, filled according to the verification."""
+    sampled = quality[quality["verification"].isin(_FILLS)]
+    objectives = style.in_order(sampled["objective"])
+    for (verification, objective), part in sampled.groupby(["verification", "objective"]):
+        part = part.sort_values("K")
+        places = part["K"].map(beam_widths.index) + style.dodged(objectives.index(objective), len(objectives))
+        options = {"ls": "", "fillstyle": _FILLS[verification], "zorder": 3}
+        axes.plot(places, part[metric], **style.look(objective) | options)
 
 
 def _target(quality: pd.DataFrame) -> pd.DataFrame:

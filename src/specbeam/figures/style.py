@@ -28,10 +28,11 @@ OBJECTIVES: dict[str, tuple[str, str, str]] = {
     "tvdkd": ("TVDKD", "#CC79A7", "D"),
     "atspeed_s": ("AtSpeed-S", "#0072B2", "v"),
     "atspeed_r": ("AtSpeed-R", "#D55E00", "*"),
+    "treekd": ("TreeKD", "#882255", "P"),  # Tol's wine: the yellow left of Okabe and Ito's is too pale for lines
 }
 """Label, colour and marker of each objective, in the order of the legends."""
 
-LINES: dict[str, str] = {"strict": "-", "relaxed": "--"}
+LINES: dict[str, str] = {"strict": "-", "relaxed": "--", "relaxed-ranked": "-.", "coupled": ":"}
 """Line style of each verification."""
 
 INK, GREY = "#222222", "#8C8C8C"

@@ -9,51 +9,58 @@ import torch
 from tqdm import tqdm
 
 from specbeam.data.sequences import history_and_targets
-from specbeam.decoding.beam_search import Ranking, beam_search
+from specbeam.decoding.drafters import Drafter, ModelDrafter
 from specbeam.decoding.inputs import SearchInputs
-from specbeam.decoding.rules import Relaxed, Rule, Strict
-from specbeam.decoding.speculative import speculative_search
+from specbeam.decoding.lists import Ranking, search
+from specbeam.decoding.plan import Plan
+from specbeam.decoding.reader import Scorer
+from specbeam.decoding.rules import rule_of
 from specbeam.measurement import records
+from specbeam.measurement.trees import compare_trees
 from specbeam.ranking import ndcg_at, recall_at
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(
-    *, prepared: Path, target: Path, draft: Path, objective: str, dataset: str, output: Path, settings: Any,
-    threads: int,
+    *, prepared: Path, target: Path, draft: Path, objective: str, dataset: str, output: Path, trees: Path,
+    settings: Any, threads: int,
 ) -> None:  # fmt: skip
     """Write one record a (user, verification, K, N), and one of the target's own beam search a (user, K).
+
+    And to `trees`, target calls by the size and shape of the drafted tree (specbeam.measurement.trees).
 
     Every list is compared with the target's own on the way.
     """
     inputs = SearchInputs.of(prepared, settings, constraint=settings.decoding.constraint, threads=threads)
-    models = (
-        inputs.model(target, settings.target.model.dtype),
-        inputs.model(draft, settings.draft.model.dtype),
-    )
-    measured = settings.measurement
+    normalise, measured = settings.decoding.normalise, settings.measurement
+    scorer = inputs.scorer(target, settings.target.model.dtype, normalise)
+    drafter = ModelDrafter.of(inputs.scorer(draft, settings.draft.model.dtype, normalise))
     rows = []
     users = sampled_users(inputs, measured.users, settings.seed)
     for user, history, targets in tqdm(list(users), desc=f"evaluate {objective}", unit="user", disable=None):
         prompt, wanted = inputs.prompt(history), inputs.data.catalogue.rows(targets)
         for k in measured.beam_widths:
-            own = beam_search(
-                models[0], prompt, inputs.trie, beam_width=k, normalise=settings.decoding.normalise, rule=Strict()
-            )
+            own = search(scorer, prompt, beam_width=k)
             rows.append(_row(inputs, own, own, wanted, verification="target", K=k, N=0, user=user))
             for n in measured.draft_beam_widths:
                 if n < k:
                     continue  # N below K can accept no level
                 for verification in measured.verifications:
-                    found = speculate(inputs, models, prompt, settings, verification=verification, k=k, n=n, user=user)
-                    rows.append(_row(inputs, found, own, wanted, verification=verification, K=k, N=n, user=user))
+                    found = speculate(scorer, drafter, prompt, settings, verification=verification, k=k, n=n)
+                    expected = own
+                    if verification == "coupled":  # lossless too, but relative to the target's own sample
+                        rule = rule_of(verification, temperature=settings.decoding.temperature, seed=settings.seed)
+                        expected = search(scorer, prompt, beam_width=k, rule=rule)
+                    rows.append(_row(inputs, found, expected, wanted, verification=verification, K=k, N=n, user=user))
     frame = pd.DataFrame(rows)
     strict = frame.loc[frame["verification"] == "strict", "same_as_target"]
     log.info("%s: %d of %d strict lists are the target's own, item for item", objective, strict.sum(), len(strict))
-    frame.insert(0, "dataset", dataset)
-    frame.insert(1, "objective", objective)
-    records.write(frame, output, kind="evaluation", **provenance(settings, inputs, threads))
+    shapes = compare_trees(inputs, scorer, drafter, settings)
+    for kind, table, path in (("trees", shapes, trees), ("evaluation", frame, output)):
+        table.insert(0, "dataset", dataset)
+        table.insert(1, "objective", objective)
+        records.write(table, path, kind=kind, **provenance(settings, inputs, threads))
 
 
 def sampled_users(inputs: SearchInputs, users: int | None, seed: int) -> Any:
@@ -65,28 +72,13 @@ def sampled_users(inputs: SearchInputs, users: int | None, seed: int) -> Any:
 
 
 def speculate(
-    inputs: SearchInputs, models: tuple[Any, Any], prompt: torch.Tensor, settings: Any, *, verification: str, k: int,
-    n: int, user: int, **options: Any,
+    target: Scorer, drafter: Drafter, prompt: torch.Tensor, settings: Any, *, verification: str, k: int, n: int,
+    **options: Any,
 ) -> Ranking:  # fmt: skip
-    """One list by speculative decoding with (target, draft); sampling depends on the run's seed and the user alone."""
-    return speculative_search(
-        *models,
-        prompt,
-        inputs.trie,
-        beam_width=k,
-        draft_beam_width=n,
-        draft_length=settings.decoding.draft_length,
-        normalise=settings.decoding.normalise,
-        rule=rule_of(verification, settings.decoding.temperature, settings.seed, user, prompt.device),
-        **options,
-    )
-
-
-def rule_of(verification: str, temperature: float, seed: int, user: int, device: torch.device) -> Rule:
-    """The rule by its name in the config."""
-    if verification == "strict":
-        return Strict()
-    return Relaxed(temperature, torch.Generator(device).manual_seed(seed * 1_000_003 + user))
+    """One list by speculative decoding as the paper does it; samples depend on the run's seed and the prompt alone."""
+    rule = rule_of(verification, temperature=settings.decoding.temperature, seed=settings.seed)
+    plan = Plan.flat(n, settings.decoding.draft_length, target.trie.depth)
+    return search(target, prompt, beam_width=k, drafter=drafter, plan=plan, rule=rule, **options)
 
 
 def provenance(settings: Any, inputs: SearchInputs, threads: int) -> dict[str, Any]:
@@ -102,7 +94,7 @@ def provenance(settings: Any, inputs: SearchInputs, threads: int) -> dict[str, A
 
 def _row(inputs: SearchInputs, found: Ranking, own: Ranking, wanted: list[int], **keys: Any) -> dict[str, Any]:
     counters, ranked = found.counters, inputs.rows(found)[0]
-    accepted = counters.accepted
+    accepted = counters.accepted[0] if keys["N"] else []  # a search without a draft has nothing to accept
     last_drafts_nothing = bool(accepted) and accepted[-1] == 0  # only the last level was left, which is never drafted
     return {
         **keys,

@@ -17,7 +17,7 @@ from specbeam import provenance
 from specbeam.errors import SpecbeamError
 from specbeam.files import replacing
 
-Kind = Literal["evaluation", "timing"]
+Kind = Literal["evaluation", "trees", "timing"]
 
 PHASES = ("draft", "target", "verify", "constraint")
 """Parts of a list's time that are measured; what is left of `seconds` is called other."""
@@ -42,6 +42,19 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "recall": _FLOAT,
         "ndcg": _FLOAT,
     },
+    "trees": {
+        "dataset": _TEXT,
+        "objective": _TEXT,
+        "shape": _TEXT,
+        "widths": _TEXT,
+        "K": _INT,
+        "size": _INT,
+        "user": _INT,
+        "target_calls": _INT,
+        "draft_calls": _INT,
+        "nodes": _INT,
+        "same_as_target": _BOOL,
+    },
     "timing": {
         "dataset": _TEXT,
         "K": _INT,
@@ -65,6 +78,10 @@ round with only the last level to go does not; `nodes` the tree nodes the target
 is the target's own, item for item, which `strict` promises.
 Verification `target` is the target's own beam search for the same users: no draft, no rounds, N = 0.
 
+trees: strict verification at the largest K, one row a (user, shape, size) of the drafted tree. `shape` is "flat" (the
+same number of sequences a level) or "shaped" (widths chosen on validation users for the fewest target calls); `size`
+the nodes drafted in the first round, `widths` their number by level, `nodes` all that the target saw.
+
 timing: one row a (user, method, objective, verification, N, repeat), times in seconds. Rows with `timed` hold wall time
 and no phases; rows without it come from a separate run under timers, hold phases, and never enter a speedup.
 """
@@ -81,13 +98,17 @@ ENVIRONMENT: dict[str, pa.DataType] = {
 }
 """What `write` adds to every row; `versions` is a JSON object of package versions."""
 
+VERIFICATIONS = ("strict", "relaxed", "relaxed-ranked", "coupled")
+
 ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
-    "evaluation": {"verification": ("strict", "relaxed", "target")},
-    "timing": {"method": ("generate", "plain", "speculative"), "verification": ("", "strict", "relaxed")},
+    "evaluation": {"verification": (*VERIFICATIONS, "target")},
+    "trees": {"shape": ("flat", "shaped")},
+    "timing": {"method": ("generate", "plain", "speculative"), "verification": ("", *VERIFICATIONS)},
 }
 
 KEYS: dict[str, tuple[str, ...]] = {
     "evaluation": ("dataset", "objective", "verification", "K", "N", "user"),
+    "trees": ("dataset", "objective", "shape", "K", "size", "user"),
     "timing": ("dataset", "K", "method", "objective", "verification", "N", "user", "repeat", "timed"),
 }
 """Columns that together name a row: no two rows of what is read together may share them."""
@@ -157,7 +178,7 @@ def settings_of(path: Path) -> dict[str, Any]:
 
 
 def kind_of(path: Path) -> str:
-    """Kind of the records in one file: `evaluation` or `timing`."""
+    """Kind of the records in one file: `evaluation`, `trees` or `timing`."""
     return _metadata(_open(Path(path)), Path(path))["kind"]
 
 

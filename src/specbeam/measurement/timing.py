@@ -1,8 +1,8 @@
 """Time of a recommendation list by every method, interleaved in one job on the same prompts, all warm."""
 
 import random
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from specbeam.decoding.beam_search import beam_search, untimed
 from specbeam.decoding.counters import Phases
+from specbeam.decoding.drafters import Drafter, ModelDrafter
 from specbeam.decoding.inputs import SearchInputs
+from specbeam.decoding.lists import search
+from specbeam.decoding.reader import Scorer
+from specbeam.decoding.search import untimed
 from specbeam.measurement import records
+from specbeam.measurement.clock import timed
 from specbeam.measurement.evaluate import provenance, sampled_users, speculate
 from specbeam.measurement.peers import allowed_tokens, generate
 
@@ -32,85 +36,71 @@ def time_methods(
     another order (what ran just before leaves caches behind), then once more under timers for the phases.
     """
     inputs = SearchInputs.of(prepared, settings, constraint=settings.decoding.constraint, threads=threads)
-    models = {name: inputs.model(folder, settings.draft.model.dtype) for name, folder in drafts.items()}
-    methods = _methods(inputs, inputs.model(target, settings.target.model.dtype), models, beam_width, settings)
+    normalise = settings.decoding.normalise
+    scorer = inputs.scorer(target, settings.target.model.dtype, normalise)
+    drafters = {
+        name: ModelDrafter.of(inputs.scorer(folder, settings.draft.model.dtype, normalise))
+        for name, folder in drafts.items()
+    }
+    methods = _methods(inputs, scorer, drafters, beam_width, settings)
     rows, order = [], random.Random(settings.seed)
     users = list(sampled_users(inputs, settings.measurement.timing_users, settings.seed))
     for user, history, _ in tqdm(users, desc=f"time, K = {beam_width}", unit="user", disable=None):
         prompt = inputs.prompt(history)
-        for _, search in methods:
-            search(prompt, user, untimed)
+        for _, make in methods:
+            make(prompt, untimed)
         for repeat in range(settings.measurement.repeats):
-            for method, search in order.sample(methods, len(methods)):
-                seconds, calls = _timed(search, prompt, user, inputs.device)
-                timed = {"repeat": repeat, "seconds": seconds, "timed": True, "target_calls": calls}
-                rows.append({**method, "user": user, **timed, **dict.fromkeys(records.PHASES)})
-        for method, search in methods:
+            for method, make in order.sample(methods, len(methods)):
+                seconds, calls = timed(partial(make, prompt, untimed), inputs.device)
+                row = {"repeat": repeat, "seconds": seconds, "timed": True, "target_calls": calls}
+                rows.append({**method, "user": user, **row, **dict.fromkeys(records.PHASES)})
+        for method, make in methods:
             if method["method"] != "generate":
-                rows.append({**method, "user": user, "repeat": 0, "timed": False, **_phases(search, prompt, user)})
+                rows.append({**method, "user": user, "repeat": 0, "timed": False, **_phases(make, prompt)})
     frame = pd.DataFrame(rows).assign(dataset=dataset, K=beam_width)
     records.write(frame, output, kind="timing", **provenance(settings, inputs, threads))
 
 
-Search = Callable[[torch.Tensor, int, Any], int]
-"""From prompt [1, P], user and timer to the number of target calls."""
+ListMaker = Callable[[torch.Tensor, Any], int]
+"""From prompt [1, P] and timer to the number of target calls."""
 
 
 def _methods(
-    inputs: SearchInputs, target: Any, drafts: dict[str, Any], k: int, settings: Any
-) -> list[tuple[Method, Search]]:
+    inputs: SearchInputs, target: Scorer, drafters: dict[str, Drafter], k: int, settings: Any
+) -> list[tuple[Method, ListMaker]]:
     normalise, length = settings.decoding.normalise, inputs.trie.depth
     allowed = allowed_tokens(inputs.builder.identifiers, settings.decoding.constraint)
 
-    def peer(prompt: torch.Tensor, user: int, timer: Any) -> int:
-        generate(target, prompt, allowed, beam_width=k, identifier_length=length, normalise=normalise)
+    def peer(prompt: torch.Tensor, timer: Any) -> int:
+        generate(target.model, prompt, allowed, beam_width=k, identifier_length=length, normalise=normalise)
         return length
 
-    def plain(prompt: torch.Tensor, user: int, timer: Any) -> int:
-        return beam_search(
-            target, prompt, inputs.trie, beam_width=k, normalise=normalise, timer=timer
-        ).counters.target_calls
+    def plain(prompt: torch.Tensor, timer: Any) -> int:
+        return search(target, prompt, beam_width=k, timer=timer).counters.target_calls
 
-    def speculative(draft: Any, verification: str, n: int) -> Search:
-        def search(prompt: torch.Tensor, user: int, timer: Any) -> int:
-            options = {"verification": verification, "k": k, "n": n, "user": user, "timer": timer}
-            return speculate(inputs, (target, draft), prompt, settings, **options).counters.target_calls
+    def speculative(drafter: Drafter, verification: str, n: int) -> ListMaker:
+        def method(prompt: torch.Tensor, timer: Any) -> int:
+            options = {"verification": verification, "k": k, "n": n, "timer": timer}
+            return speculate(target, drafter, prompt, settings, **options).counters.target_calls
 
-        return search
+        return method
 
     alone = {"objective": "", "verification": "", "N": 0}
-    methods: list[tuple[Method, Search]] = [
+    methods: list[tuple[Method, ListMaker]] = [
         ({"method": "generate", **alone}, peer),
         ({"method": "plain", **alone}, plain),
     ]
-    for objective, draft in drafts.items():
+    for objective, drafter in drafters.items():
         for verification in settings.measurement.verifications:
             for n in settings.measurement.draft_beam_widths:
                 if n >= k:
                     name = {"method": "speculative", "objective": objective, "verification": verification, "N": n}
-                    methods.append((name, speculative(draft, verification, n)))
+                    methods.append((name, speculative(drafter, verification, n)))
     return methods
 
 
-def _timed(search: Search, prompt: torch.Tensor, user: int, device: torch.device) -> tuple[float, int]:
-    _wait(device)
-    start = time.perf_counter()
-    calls = search(prompt, user, untimed)
-    _wait(device)
-    return time.perf_counter() - start, calls
-
-
-def _phases(search: Search, prompt: torch.Tensor, user: int) -> dict[str, float]:
+def _phases(make: ListMaker, prompt: torch.Tensor) -> dict[str, float]:
     phases = Phases()
-    _wait(prompt.device)
-    start = time.perf_counter()
-    calls = search(prompt, user, phases)
-    _wait(prompt.device)
-    seconds = time.perf_counter() - start
+    seconds, calls = timed(partial(make, prompt, phases), prompt.device)
     parts = {phase: phases.seconds.get(phase, 0.0) for phase in records.PHASES}
     return {"seconds": seconds, "target_calls": calls, **parts}
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()

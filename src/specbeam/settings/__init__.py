@@ -11,10 +11,12 @@ import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from specbeam.errors import SpecbeamError
-from specbeam.settings.base import Count, Fraction, Section, SomeDistinct, Temperature
+from specbeam.settings.base import Count, Fraction, Section, SomeDistinct
+from specbeam.settings.measurement import DecodingSettings, MeasurementSettings, Verification
 from specbeam.settings.models import (
     AlignmentTrainingSettings,
     DraftModelSettings,
+    DraftTrainingSettings,
     LanguageModelSettings,
     LoraSettings,
     ModelSettings,
@@ -40,7 +42,6 @@ __all__ = [
     "parse",
 ]
 
-Verification = Literal["strict", "relaxed"]
 DatasetName = Literal["synthetic", "beauty", "games"]
 
 
@@ -96,10 +97,10 @@ class TrajectorySettings(Section):
 
 
 class DraftSettings(Section):
-    """The draft and the language-model training that all objectives start from."""
+    """The draft that all objectives start from, and its training."""
 
     model: DraftModelSettings = DraftModelSettings()
-    training: LanguageModelSettings = LanguageModelSettings()
+    training: DraftTrainingSettings = DraftTrainingSettings()
 
 
 class AlignmentSettings(Section):
@@ -108,35 +109,6 @@ class AlignmentSettings(Section):
     objectives: SomeObjectives = {name: settings() for name, settings in get_type_hints(Objectives).items()}
     """Which drafts to align, each with its own settings."""
     training: AlignmentTrainingSettings = AlignmentTrainingSettings()
-
-
-class DecodingSettings(Section):
-    """How lists are searched."""
-
-    constraint: Literal["trie", "position"] = "trie"
-    """`trie`: only real items; `position`: any token seen at that position (for comparison)."""
-    normalise: Literal["children", "vocabulary"] = "children"
-    """Softmax over the tokens that the constraint allows, or over the full vocabulary before the constraint."""
-    draft_length: Count = 3
-    """Levels drafted a round (gamma)."""
-    temperature: Temperature = 1.0
-    """Of the sampling in relaxed verification."""
-
-
-class MeasurementSettings(Section):
-    """What is measured, and on how many test users."""
-
-    beam_widths: SomeDistinct[Count] = [1, 3, 5, 10, 20]
-    """K: target beams, and recommended items."""
-    draft_beam_widths: SomeDistinct[Count] = [40]
-    """N: drafted sequences a level. N below K can accept no level, so such a pair is not measured."""
-    verifications: SomeDistinct[Verification] = ["strict", "relaxed"]
-    users: Count | None = None
-    """Test users for acceptance and recall of the drafts; null takes all."""
-    timing_users: Count = 20
-    """Test users whose lists are timed, interleaved over all methods."""
-    repeats: Count = 3
-    """Timed repeats a list; the median counts."""
 
 
 class ThreadSettings(Section):
@@ -199,6 +171,25 @@ class Settings(Section):
             raise ValueError(
                 f"measurement: {n}, the largest of draft_beam_widths (N), is below {k} of beam_widths (K), and N below "
                 f"K can accept no level: add an N of at least {k}, or remove that K"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trees_hold_the_beams(self) -> "Settings":
+        k, nodes = max(self.measurement.beam_widths), min(self.measurement.tree_nodes)
+        if nodes < k:
+            raise ValueError(
+                f"measurement.tree_nodes: a tree of {nodes} nodes cannot hold {k} beams, the largest of beam_widths: "
+                "allow more nodes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _coupled_has_a_distribution(self) -> "Settings":
+        if "coupled" in self.measurement.verifications and self.decoding.normalise != "children":
+            raise ValueError(
+                "measurement.verifications: coupled samples from a distribution over items, which only "
+                "decoding.normalise: children gives; set that, or remove coupled"
             )
         return self
 

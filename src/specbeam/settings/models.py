@@ -108,6 +108,20 @@ class LanguageModelSettings(TrainingSettings):
         return self
 
 
+class DraftTrainingSettings(LanguageModelSettings):
+    """How the draft that all objectives start from learns."""
+
+    distil: bool = False
+    """Learn the target's distributions along whole sequences instead of the sequences themselves; the target must then
+    be trained first."""
+
+    @model_validator(mode="after")
+    def _distils_sequences(self) -> "DraftTrainingSettings":
+        if self.distil and self.samples != "sequence":
+            raise ValueError("distil learns from every item of a sequence: set samples: sequence, or distil: false")
+        return self
+
+
 class AlignmentTrainingSettings(TrainingSettings):
     """How a draft is aligned."""
 

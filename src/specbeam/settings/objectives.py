@@ -7,7 +7,7 @@ from typing_extensions import TypedDict  # pydantic cannot use typing's before P
 
 from specbeam.settings.base import Fraction, Section, Temperature
 
-Objective = Literal["sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r"]
+Objective = Literal["sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r", "treekd"]
 
 
 class SftSettings(Section):
@@ -38,6 +38,13 @@ class ObjectiveSettings(RelaxedAlignmentSettings):
     probability, or no such term."""
 
 
+class TreeDistillationSettings(DistillationSettings):
+    """treekd: distillation of the target in every recorded state."""
+
+    alpha: Fraction = 1.0
+    """loss = alpha * alignment + (1 - alpha) * cross-entropy."""
+
+
 class Objectives(TypedDict, total=False):
     """Objectives by name; each takes only the settings that it uses."""
 
@@ -49,6 +56,7 @@ class Objectives(TypedDict, total=False):
     tvdkd: DistillationSettings
     atspeed_s: ObjectiveSettings
     atspeed_r: RelaxedAlignmentSettings
+    treekd: TreeDistillationSettings
 
 
 def _some(objectives: Objectives) -> Objectives:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from specbeam.data.popularity import popularity_ranking
 from specbeam.data.sequences import history_and_targets
-from specbeam.decoding.beam_search import beam_search
 from specbeam.decoding.inputs import SearchInputs
+from specbeam.decoding.lists import beam_search
 from specbeam.files import replacing
 from specbeam.ranking import ndcg_at, recall_at
 

@@ -1,4 +1,4 @@
-"""Language-model training on users' histories: the target, and the draft that every objective starts from."""
+"""Language-model training on users' histories: the target; specbeam.target.draft trains the draft by it too."""
 
 import logging
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from specbeam import models
-from specbeam.data.prepared import load
+from specbeam.data.prepared import Prepared, load
 from specbeam.data.sequences import history_and_targets
 from specbeam.files import replacing
 from specbeam.prompts import PromptBuilder
-from specbeam.settings import LanguageModelSettings, ModelSettings
+from specbeam.settings import LanguageModelSettings
 from specbeam.training import IGNORED, Task, fit
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,10 @@ class Sample:
 
 def train_target(*, prepared: Path, settings: Any, model: Path, losses: Path, threads: int) -> None:
     """Fine-tune the target on a prepared data set; writes the model folder and the loss table, atomically."""
-    _train(prepared, settings, settings.target.model, settings.target.training, model, losses, threads, "target")
-
-
-def train_draft(*, prepared: Path, settings: Any, model: Path, losses: Path, threads: int) -> None:
-    """Train the draft as a language model; what a pretrained draft brings from its pre-training."""
-    _train(prepared, settings, settings.draft.model, settings.draft.training, model, losses, threads, "draft")
+    torch.set_num_threads(threads)
+    data = load(prepared)
+    task, _ = task_of(data, settings.prompt, settings.target.training)
+    learn(task, settings.target, data.tokenizer, settings, model=model, losses=losses, name="target")
 
 
 def language_model_task(
@@ -105,23 +103,23 @@ def _samples(pairs: pd.DataFrame, builder: PromptBuilder) -> list[Sample]:
     return samples
 
 
-def _train(
-    prepared: Path, settings: Any, architecture: ModelSettings, training: LanguageModelSettings, model: Path,
-    losses: Path, threads: int, name: str,
-) -> None:  # fmt: skip
-    torch.set_num_threads(threads)
-    data = load(prepared)
-    prompt = settings.prompt
+def task_of(data: Prepared, prompt: Any, training: LanguageModelSettings) -> tuple[Task, PromptBuilder]:
+    """What the settings `prompt` and `training` make of a data set, and the prompts' builder."""
     builder = PromptBuilder(
         style=prompt.style, history=prompt.history, tokenizer=data.tokenizer, catalogue=data.catalogue
     )
     task = language_model_task(
         data.users, builder, samples=training.samples, history=prompt.history, loss_on_prompt=training.loss_on_prompt
     )
-    network = models.create(architecture, data.tokenizer, seed=settings.seed)
+    return task, builder
+
+
+def learn(task: Task, own: Any, tokenizer: Any, settings: Any, *, model: Path, losses: Path, name: str) -> None:
+    """Train the model that the section `own` of the settings describes; writes it and its losses, atomically."""
+    network = models.create(own.model, tokenizer, seed=settings.seed)
     log.info("%s: %d weights", name, models.parameters(network))
     device = models.choose_device(settings.device)
-    network, table = fit(network, task, training, seed=settings.seed, device=device, name=name)
+    network, table = fit(network, task, own.training, seed=settings.seed, device=device, name=name)
     models.save(network, model)
     with replacing(losses) as temporary:
         table.to_csv(temporary, index=False)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from specbeam.data.sequences import history_and_targets
-from specbeam.decoding.beam_search import beam_search
 from specbeam.decoding.inputs import SearchInputs
+from specbeam.decoding.lists import beam_search
 from specbeam.teacher import Shard, TeacherTree, probabilities
 
 log = logging.getLogger(__name__)

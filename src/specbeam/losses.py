@@ -1,4 +1,4 @@
-"""The alignment terms, as pure functions of one distribution over a state's children. Source: docs/method.md.
+"""What a draft is taught by, as pure functions of one distribution over a state's children. Source: docs/method.md.
 
 Shapes: `q` draft logits and `p` target log-probabilities, float32 [..., C]; `allowed` bool [..., C] marks the children.
 Each returns one value a state, [...], in nats (or, for a distance, between 0 and 1). Forbidden entries may hold
@@ -23,7 +23,7 @@ def cross_entropy(q: Tensor, counts: Tensor, allowed: Tensor) -> Tensor:
 
 
 def forward_kl(p: Tensor, q: Tensor, allowed: Tensor) -> Tensor:
-    """wordkd: KL(p || q)."""
+    """wordkd, treekd, and the distillation of the first draft: KL(p || q)."""
     return _kl(log_softmax(p, allowed), log_softmax(q, allowed), allowed)
 
 
