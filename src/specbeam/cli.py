@@ -9,13 +9,12 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from specbeam import parent, reports
+from specbeam import bench_verb, parent, recommend_verb, reports
 from specbeam.errors import SpecbeamError
 from specbeam.options import (
     Config,
@@ -31,7 +30,7 @@ from specbeam.options import (
     Threads,
     drafts_of,
     timing_threads,
-)
+)  # fmt: skip
 from specbeam.stages import StageSettings
 
 app = typer.Typer(
@@ -106,7 +105,7 @@ def train_target(settings: SettingsOption, prepared: Prepared, model: Model, los
 
 
 @app.command()
-def recommend(
+def infer_target(
     settings: SettingsOption,
     prepared: Prepared,
     model: Target,
@@ -117,7 +116,7 @@ def recommend(
     """Recommend items to all test users by the target's beam search, and rate the lists."""
     from specbeam.target import infer as stage
 
-    values = StageSettings.read("recommend", settings)
+    values = StageSettings.read("infer_target", settings)
     stage.recommend(prepared=prepared, model=model, lists=lists, ranking=ranking, settings=values, threads=threads)
 
 
@@ -150,12 +149,19 @@ def record_trajectories(
 
 
 @app.command()
-def train_draft(settings: SettingsOption, prepared: Prepared, model: Model, losses: Losses, threads: Threads) -> None:
-    """Train the language-model draft that every objective starts from."""
-    from specbeam.target import train as stage
+def train_draft(
+    settings: SettingsOption,
+    prepared: Prepared,
+    model: Model,
+    losses: Losses,
+    threads: Threads,
+    target: Annotated[Path | None, typer.Argument(help="Folder of the target, for draft.training.distil.")] = None,
+) -> None:
+    """Train the draft that every objective starts from."""
+    from specbeam.target import draft as stage
 
     values = StageSettings.read("train_draft", settings)
-    stage.train_draft(prepared=prepared, settings=values, model=model, losses=losses, threads=threads)
+    stage.train_draft(prepared=prepared, settings=values, model=model, losses=losses, threads=threads, target=target)
 
 
 @app.command()
@@ -195,6 +201,7 @@ def evaluate(
     objective: Annotated[Objective, typer.Option(help="What the draft was aligned by, for the records.")],
     dataset: Dataset,
     output: Annotated[Path, typer.Option(help="Records to write (parquet).")],
+    trees: Annotated[Path, typer.Option(help="Records of target calls by drafted tree to write (parquet).")],
     threads: Threads,
 ) -> None:
     """Measure accepted levels, target calls and recall of one draft, for every verification, K and N."""
@@ -207,6 +214,7 @@ def evaluate(
         objective=objective.value,
         dataset=dataset,
         output=output,
+        trees=trees,
         settings=StageSettings.read("evaluate", settings),
         threads=threads,
     )
@@ -236,6 +244,10 @@ def time(
         settings=StageSettings.read("time", settings),
         threads=timing_threads(threads),
     )
+
+
+app.command()(bench_verb.bench)
+app.command()(recommend_verb.recommend)
 
 
 @app.command()
@@ -270,21 +282,16 @@ def schema() -> None:
 @app.command()
 def check(config: Config) -> None:
     """Validate a config file and say what it would run."""
-    _echo(reports.plan(config))
+    typer.echo("\n".join(reports.plan(config)))
 
 
 @app.command()
 def show(config: Config) -> None:
     """Print the result table of a finished run, and where its figures are."""
-    _echo(reports.result(config))
+    typer.echo("\n".join(reports.result(config)))
 
 
 @app.command()
 def digest() -> None:
     """Print each stage's code digest and the settings it reads: what decides whether the stage runs again."""
-    _echo(reports.digests())
-
-
-def _echo(lines: Iterable[str]) -> None:
-    for line in lines:
-        typer.echo(line)
+    typer.echo("\n".join(reports.digests()))

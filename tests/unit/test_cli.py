@@ -37,10 +37,10 @@ CALLS = {
         {"prepared": Path("p"), "model": Path("m"), "losses": Path("l"), "threads": 2},
     ),
     "train-draft --prepared p --model m --losses l --threads 2": (
-        "specbeam.target.train:train_draft",
+        "specbeam.target.draft:train_draft",
         {"prepared": Path("p"), "model": Path("m"), "losses": Path("l"), "threads": 2},
     ),
-    "recommend --prepared p --model m --lists a --ranking b --threads 1": (
+    "infer-target --prepared p --model m --lists a --ranking b --threads 1": (
         "specbeam.target.infer:recommend",
         {"prepared": Path("p"), "model": Path("m"), "lists": Path("a"), "ranking": Path("b"), "threads": 1},
     ),
@@ -69,7 +69,7 @@ CALLS = {
             "threads": 1,
         },
     ),
-    "evaluate --prepared p --target t --draft d --objective sft --dataset beauty --output o --threads 1": (
+    "evaluate --prepared p --target t --draft d --objective sft --dataset beauty --output o --trees r --threads 1": (
         "specbeam.measurement.evaluate:evaluate",
         {
             "prepared": Path("p"),
@@ -78,6 +78,7 @@ CALLS = {
             "objective": "sft",
             "dataset": "beauty",
             "output": Path("o"),
+            "trees": Path("r"),
             "threads": 1,
         },
     ),

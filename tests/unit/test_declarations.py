@@ -97,7 +97,7 @@ def test_every_stage_reads_all_that_it_declares(reads, tmp_path):
     reads("train_target", lambda s: train_target(settings=s, model=target, losses=tmp_path / "a.csv", **of))
     reads("train_draft", lambda s: train_draft(settings=s, model=base, losses=tmp_path / "b.csv", **of))
     files = {"lists": tmp_path / "lists.parquet", "ranking": tmp_path / "ranking.csv"}
-    reads("recommend", lambda s: recommend(settings=s, model=target, **files, **of))
+    reads("infer_target", lambda s: recommend(settings=s, model=target, **files, **of))
     for stage, split, output in (("record", "train", train), ("record_validation", "valid", valid)):
         part = {"split": split, "output": output, "shard": 0, "shards": 1}
         reads(stage, lambda s, part=part: record(settings=s, model=target, **part, **of))

@@ -96,7 +96,7 @@ def run(tiny_dataset, tmp_path_factory):
     train_draft(settings=settings("train_draft"), model=run.model("base"), losses=run.losses("base"), **files)
     recommend(
         model=run.model("target"), lists=run.folder / "lists.parquet", ranking=run.folder / "ranking.csv",
-        settings=settings("recommend"), **files,
+        settings=settings("infer_target"), **files,
     )  # fmt: skip
     run.record("valid", "valid")
     for shard in range(2):

@@ -1,0 +1,72 @@
+"""A data set's folder of a finished run, such as results/default/synthetic: what lies where, and its settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from specbeam import settings
+from specbeam.errors import SpecbeamError
+
+DEFAULT_OBJECTIVE = "atspeed_s"
+"""The draft that is taken when none is asked for, if the run has it."""
+NO_DRAFT = "none"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """The parts of a finished run that a search needs. Make it with `of`."""
+
+    folder: Path
+    settings: settings.Settings
+    """Those of seed, device, prompt, decoding and the two models; all others are the defaults."""
+
+    @classmethod
+    def of(cls, folder: Path | str) -> "FinishedRun":
+        """Raises SpecbeamError, naming what is missing, for a folder that holds no finished run."""
+        folder = Path(folder)
+        config = folder.resolve().parent / "config.yaml"
+        for part in (folder / "prepared", folder / "target" / "model", config):
+            if not part.exists():
+                raise SpecbeamError(
+                    f"{folder}: expected a data set's folder of a finished run, such as results/default/synthetic; "
+                    f"{part} is missing"
+                )
+        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+        # the other sections may be of an older version, and nothing here depends on them
+        parts = {name: values[name] for name in ("seed", "device", "prompt", "decoding")}
+        parts |= {name: {"model": values[name]["model"]} for name in ("target", "draft")}
+        return cls(folder, settings.parse(parts, source=str(config)))
+
+    @property
+    def prepared(self) -> Path:
+        """The prepared data set."""
+        return self.folder / "prepared"
+
+    @property
+    def target(self) -> Path:
+        """The target model."""
+        return self.folder / "target" / "model"
+
+    @property
+    def drafts(self) -> dict[str, Path]:
+        """The aligned draft models, by objective."""
+        places = sorted(self.folder.glob("drafts/*/model"))
+        return {place.parent.name: place for place in places if place.parent.name != "base"}
+
+    def draft(self, objective: str | None) -> Path | None:
+        """The draft of `objective`; for None that of atspeed_s, or the first there is; None for "none".
+
+        Raises SpecbeamError for an objective that the run has no draft of.
+        """
+        there = self.drafts
+        if objective is None:
+            objective = DEFAULT_OBJECTIVE if DEFAULT_OBJECTIVE in there else next(iter(there), NO_DRAFT)
+        if objective == NO_DRAFT:
+            return None
+        if objective not in there:
+            raise SpecbeamError(
+                f"{self.folder}: no draft {objective!r}; expected one of {', '.join(there) or 'none trained yet'}, "
+                f"or {NO_DRAFT} for plain beam search"
+            )
+        return there[objective]

@@ -1,0 +1,161 @@
+"""Items and their identifiers as token ids: what a model can recommend.
+
+An identifier is a sequence of tokens; they need not be equally long. Items that share one COLLIDE, and all of them are
+kept: the identifier stands for each of its items. Nothing here needs a model, or torch.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from specbeam.catalogue import Catalogue
+from specbeam.errors import SpecbeamError
+
+
+@dataclass(frozen=True)
+class Items:
+    """A catalogue. Make it with `of`, `of_table` or `of_catalogue`, which validate."""
+
+    identifiers: list[tuple[int, ...]]
+    """The distinct identifiers, in the order in which they first came; a ROW is a position here."""
+    bearers: list[tuple[Any, ...]]
+    """The ids of the items that bear each of `identifiers`, in the order in which they came."""
+
+    @classmethod
+    def of(cls, identifiers: Mapping[Any, Sequence[int]] | Sequence[Sequence[int]]) -> "Items":
+        """From {item id: token ids}, or from one sequence of token ids an item, whose id is then its position.
+
+        Arrays and tensors [items, L] are taken too. Item ids are whatever can be a key. Raises SpecbeamError, naming
+        the item, for what is no sequence of token ids, and if there is no item.
+        """
+        named = identifiers.items() if isinstance(identifiers, Mapping) else enumerate(_plain(identifiers))
+        return cls._collected((f"item {item!r}", item, tokens) for item, tokens in named)
+
+    @classmethod
+    def of_table(cls, table: Any, *, item: str = "item", tokens: str | Sequence[str] = "tokens") -> "Items":
+        """From a table with one row an item: a DataFrame, or the path of a .csv, .parquet or .jsonl file.
+
+        `item` is the column of item ids. `tokens` is the column of identifiers, lists of token ids or text like
+        "12 55 7"; or it lists several columns of one token each, the last of which may be empty where an identifier is
+        shorter. Raises SpecbeamError, naming file and row (from 1), for anything else, and for an item that occurs
+        twice.
+        """
+        columns = [tokens] if isinstance(tokens, str) else list(tokens)
+        source, frame = _read(table, columns)
+        missing = [name for name in (item, *columns) if name not in frame.columns]
+        if missing:
+            raise SpecbeamError(
+                f"{source}: expected the columns {', '.join((item, *columns))}, found {', '.join(map(str, frame))}; "
+                "say which they are with item=... and tokens=..."
+            )
+        rows = zip(frame[item].tolist(), *(frame[name].tolist() for name in columns), strict=True)
+        named = []
+        for number, (key, *cells) in enumerate(rows, start=1):
+            where = f"{source}: row {number}"
+            if pd.isna(key):
+                raise SpecbeamError(f"{where}: expected an item id, found none")
+            named.append((where, key, _of_cell(cells[0]) if isinstance(tokens, str) else _of_cells(cells, where)))
+        return cls._collected(named)
+
+    @classmethod
+    def of_catalogue(cls, catalogue: Catalogue, tokenizer: Any) -> "Items":
+        """From this project's catalogue of token strings, by the numbers that a transformers tokenizer gives them.
+
+        Raises SpecbeamError for a tokenizer that lacks one of the tokens.
+        """
+        numbers = tokenizer.get_vocab()
+        if missing := [token for token in catalogue.tokens if token not in numbers]:
+            raise SpecbeamError(
+                f"expected a tokenizer that knows all item tokens, it lacks {len(missing)}, {missing[0]} among them"
+            )
+        return cls.of({item: [numbers[token] for token in tokens] for item, tokens in catalogue.identifiers.items()})
+
+    @classmethod
+    def _collected(cls, named: Iterable[tuple[str, Any, Any]]) -> "Items":
+        """From (where it stands, item id, tokens) of each item."""
+        bearers: dict[tuple[int, ...], list[Any]] = {}
+        seen = set()
+        for where, item, tokens in named:
+            if item in seen:
+                raise SpecbeamError(f"{where}: item {item!r} has an identifier already; keep one of them")
+            seen.add(item)
+            bearers.setdefault(_checked(tokens, where), []).append(item)
+        if not bearers:
+            raise SpecbeamError("expected at least one item with an identifier, got none")
+        return cls(list(bearers), [tuple(items) for items in bearers.values()])
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self._row_of)
+
+    def tokens_of(self, item: Any) -> tuple[int, ...]:
+        """The identifier of `item`; raises SpecbeamError for an item that there is not."""
+        try:
+            return self.identifiers[self._row_of[item]]
+        except KeyError:
+            raise SpecbeamError(f"item {item!r}: expected an item of the catalogue, it has no identifier") from None
+
+    @cached_property
+    def _row_of(self) -> dict[Any, int]:
+        return {item: row for row, items in enumerate(self.bearers) for item in items}
+
+
+def _plain(values: Any) -> Any:
+    """Lists of Python's own numbers, from arrays and tensors too."""
+    return values.tolist() if hasattr(values, "tolist") else values
+
+
+def _checked(tokens: Any, where: str) -> tuple[int, ...]:
+    tokens = _plain(tokens)
+    if isinstance(tokens, list | tuple) and tokens and all(map(_is_token, tokens)):
+        return tuple(map(int, tokens))
+    raise SpecbeamError(f"{where}: expected an identifier of token ids, such as [12, 55, 7], got {tokens!r}")
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int | Integral) and not isinstance(value, bool) and value >= 0
+
+
+def _read(table: Any, columns: list[str]) -> tuple[str, Any]:
+    """What to call the table in messages, and its DataFrame."""
+    if isinstance(table, pd.DataFrame):
+        return "table", table
+    path = Path(table)
+    readers = {
+        ".csv": lambda: pd.read_csv(path, dtype=dict.fromkeys(columns, str)),
+        ".parquet": lambda: pd.read_parquet(path),
+        ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
+    }
+    if path.suffix not in readers:
+        raise SpecbeamError(f"{path}: expected a table in {', '.join(readers)}, or a DataFrame")
+    if not path.is_file():
+        raise SpecbeamError(f"{path}: expected a table of items here, found none")
+    try:
+        return str(path), readers[path.suffix]()
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's own errors are ValueErrors
+        raise SpecbeamError(f"{path}: cannot read this table: {error}") from error
+
+
+def _number(cell: Any) -> Any:
+    """The token id that a cell holds as text, or as a float (what empty cells make of a column of numbers)."""
+    if (isinstance(cell, str) and cell.isdecimal()) or (isinstance(cell, float) and cell.is_integer()):
+        return int(cell)
+    return cell
+
+
+def _of_cell(cell: Any) -> Any:
+    """The identifier that one cell holds, as a list or as text."""
+    return [_number(word) for word in cell.split()] if isinstance(cell, str) else cell
+
+
+def _of_cells(cells: Sequence[Any], where: str) -> list[Any]:
+    """The identifier that several cells hold, one token each."""
+    present = [not pd.isna(cell) for cell in cells]
+    if not all(present[: sum(present)]):
+        raise SpecbeamError(f"{where}: expected empty cells behind the identifier only, got {list(cells)}")
+    return [_number(cell) for cell in cells[: sum(present)]]

@@ -1,0 +1,97 @@
+"""`specbeam recommend`: a list for one user of a finished run, or for any history, as a table or as JSON."""
+
+import json as json_format
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from specbeam.errors import SpecbeamError
+
+Device = StrEnum("Device", ["auto", "cpu", "cuda"])
+
+Folder = Annotated[Path, typer.Argument(help="Data set of a finished run, such as results/default/synthetic.")]
+User = Annotated[int | None, typer.Option(min=0, help="A test user, counted from 0.")]
+History = Annotated[str | None, typer.Option(help="Or item ids, oldest first: 5,9,22.")]
+K = Annotated[int, typer.Option("--k", min=1, help="Items in the list.")]
+ObjectiveOption = Annotated[
+    str | None, typer.Option(help="The draft; atspeed_s, or the first there is, if not given; none: no draft.")
+]
+Verification = Annotated[str, typer.Option(help="strict, coupled, relaxed or relaxed-ranked.")]
+Temperature = Annotated[float, typer.Option(help="Of the sampled verifications.")]
+Seed = Annotated[int, typer.Option(help="Of the sampled verifications.")]
+UseDevice = Annotated[Device, typer.Option(help="Where to run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def recommend(
+    folder: Folder,
+    user: User = None,
+    history: History = None,
+    k: K = 10,
+    objective: ObjectiveOption = None,
+    verification: Verification = "strict",
+    temperature: Temperature = 1.0,
+    seed: Seed = 0,
+    device: UseDevice = Device.auto,
+    json: AsJson = False,
+) -> None:
+    """Recommend items to a test user of a finished run, or to anyone with a history of its items."""
+    from specbeam.catalogue import Catalogue
+    from specbeam.data.prepared import CATALOGUE
+    from specbeam.finished_run import NO_DRAFT, FinishedRun
+    from specbeam.recommender import Recommender
+
+    run = FinishedRun.of(folder)
+    given = _history(run.prepared, user, history)
+    recommender = Recommender.load(folder, objective=objective, device=device.value)
+    options = {"verification": verification, "temperature": temperature, "seed": seed}
+    (made,) = recommender.for_histories([given], k, **options)
+    names, draft = Catalogue.load(run.prepared / CATALOGUE).identifiers, run.draft(objective)
+    found = {
+        "user": user,
+        "history": given,
+        "draft": draft.parent.name if draft else NO_DRAFT,
+        "verification": verification,
+        "target_calls": made.target_calls,
+        "list": [
+            {"rank": rank, "item": item, "identifier": "".join(names[item]), "score": score}
+            for rank, (item, score) in enumerate(zip(made.items, made.scores, strict=True), start=1)
+        ],
+    }
+    typer.echo(json_format.dumps(found, indent=2) if json else _table(found))
+
+
+def _history(prepared: Path, user: int | None, history: str | None) -> list[int]:
+    from specbeam.data.prepared import USERS
+    from specbeam.data.sequences import history_and_targets, load_users
+
+    if (user is None) == (history is None):
+        raise SpecbeamError("expected --user or --history: one of them")
+    if history is not None:
+        try:
+            return [int(item) for item in history.split(",")]
+        except ValueError:
+            raise SpecbeamError(f"--history {history}: expected item ids separated by commas, such as 5,9,22") from None
+    asked = history_and_targets(load_users(prepared / USERS), "test").set_index("user")["history"]
+    if user not in asked.index:
+        raise SpecbeamError(
+            f"--user {user}: expected one of the {len(asked)} test users, such as "
+            f"{', '.join(map(str, asked.index[:5]))}; or give a --history of items"
+        )
+    return asked[user]
+
+
+def _table(found: dict[str, Any]) -> str:
+    who = "history" if found["user"] is None else f"user {found['user']}, history"
+    rows = [("rank", "item", "identifier", "score")]
+    rows += [(str(x["rank"]), str(x["item"]), x["identifier"], f"{x['score']:.4f}") for x in found["list"]]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        f"{rank:>{widths[0]}}  {item:>{widths[1]}}  {identifier:<{widths[2]}}  {score:>{widths[3]}}"
+        for rank, item, identifier, score in rows
+    ]
+    asked = f"{who} {', '.join(map(str, found['history']))}"
+    how = f"{found['verification']}, draft {found['draft']}, target calls: {found['target_calls']}"
+    return "\n".join([asked, "", *lines, "", how])

@@ -1,0 +1,275 @@
+"""The library's main door: a target, its items and perhaps a draft go in; top-K lists come out.
+
+    recommender = Recommender(target, Items.of(identifiers), draft=draft)
+    lists = recommender(prompts, k=10)
+
+Everything is held ready on the model's device, so make one recommender and keep it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from specbeam import drop_in, models
+from specbeam.data import prepared
+from specbeam.decoding.counters import Counters
+from specbeam.decoding.drafters import ModelDrafter
+from specbeam.decoding.inputs import left_padded
+from specbeam.decoding.lists import Ranking, search
+from specbeam.decoding.plan import Plan
+from specbeam.decoding.planner import Planned, choose_plan
+from specbeam.decoding.reader import Scorer
+from specbeam.decoding.rules import Rule, rule_of
+from specbeam.decoding.support import check_search
+from specbeam.errors import SpecbeamError
+from specbeam.finished_run import FinishedRun
+from specbeam.items import Items
+from specbeam.prompts import PromptBuilder
+from specbeam.trie import Trie
+
+Prompts = Sequence[Sequence[int]] | Sequence[int] | Tensor
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """One list, best first."""
+
+    items: list[Any]
+    """Item ids. Items that share an identifier follow one another, with one score."""
+    scores: list[float]
+    """Of each item: the log-probability of its identifier."""
+    identifiers: list[tuple[int, ...]]
+    """Of each item: its token ids."""
+    accepted: list[int]
+    """Levels accepted in each round, without the bonus level that every round adds."""
+    counters: Counters
+    """Of the whole batch that the list was made in."""
+
+    @property
+    def target_calls(self) -> int:
+        """Passes of the target that this list took: one a round."""
+        return len(self.accepted)
+
+
+class Recommender:
+    """Makes top-K lists of items. Lists are lossless under the verifications strict (default) and coupled."""
+
+    def __init__(
+        self,
+        target: PreTrainedModel,
+        items: Items,
+        *,
+        draft: PreTrainedModel | None = None,
+        normalise: str = "children",
+        end: int | None = None,
+        start: int | None = None,
+        prompt: Callable[[Sequence[Any]], Sequence[int]] | None = None,
+        plan: Plan | None = None,
+        draft_beam_width: int = 40,
+        draft_length: int = 3,
+        batch_size: int = 16,
+        compile: bool = False,
+    ) -> None:
+        """Make ready a causal language model of transformers, in eval mode and where it is to stay.
+
+        Args:
+            target: its lists are wanted.
+            items: what can be recommended; also whatever `Items.of` takes.
+            draft: a smaller model that knows the same item tokens, on the same device; without one, plain beam search.
+            normalise: "children" (softmax over the tokens that the items allow) or "vocabulary" (over all tokens);
+                generate's renormalize_logits=True and False.
+            end: a token that the model was trained to write after every identifier; needed where one identifier is the
+                beginning of another.
+            start: first token of the prompts that `for_histories` makes.
+            prompt: history of item ids -> token ids, for `for_histories`; without it, the tokens of the items.
+            plan: how much to draft at every K that `tune` has not seen; Plan() is nothing. Without it, `draft_length`
+                levels a round of `draft_beam_width` nodes (K, where that is more).
+            batch_size: prompts searched at once.
+            compile: run the models through torch.compile; the first passes take a minute, the rest are faster.
+
+        Raises SpecbeamError for models and items that do not go together.
+        """
+        if normalise not in ("children", "vocabulary"):
+            raise SpecbeamError(f"normalise: expected children or vocabulary, got {normalise!r}")
+        if batch_size < 1:
+            raise SpecbeamError(f"batch_size: expected 1 or more prompts at once, got {batch_size}")
+        if prompt is not None and start is not None:
+            raise SpecbeamError("prompt and start were given: prompt makes the whole prompt, so leave start out")
+        if draft is not None and draft.device != target.device:
+            raise SpecbeamError(f"target on {target.device}, draft on {draft.device}: move one with .to(device)")
+        self.items = items if isinstance(items, Items) else Items.of(items)
+        trie = Trie.of(self.items.identifiers, end=end).to(target.device)
+        for model in (target, draft):
+            if model is not None and trie.vocabulary > (known := model.get_input_embeddings().num_embeddings):
+                raise SpecbeamError(
+                    f"items: they use token ids up to {trie.vocabulary - 1}, {type(model).__name__} knows {known} "
+                    "tokens; they do not belong together"
+                )
+        self.target = Scorer.of(target, trie, normalise=normalise, compile=compile)
+        self.drafter: ModelDrafter | None = None
+        if draft is not None:
+            self.drafter = ModelDrafter.of(Scorer.of(draft, trie, normalise=normalise, compile=compile))
+        self.plans: dict[int, Plan] = {}
+        """The plans that `tune` chose, by K; change them as you like."""
+        self._flat = (draft_beam_width, draft_length)
+        self._plan, self._batch_size = plan, batch_size
+        self._start, self._prompt = start, prompt
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, *, objective: str | None = None, device: str = "auto", **options: Any
+    ) -> "Recommender":
+        """The models of a finished run, from its data set's folder, such as results/default/synthetic.
+
+        `objective` names the draft (None: atspeed_s if the run has it, else its first; "none": no draft), `device` is
+        auto, cpu or cuda, `options` are those of Recommender. Prompts, precision, normalisation and draft length are
+        those of the run; lists hold real items, whatever constraint it had. Raises SpecbeamError for a folder without a
+        finished run, and for an objective without a draft.
+        """
+        run = FinishedRun.of(folder)
+        values, place, data = run.settings, run.draft(objective), prepared.load(run.prepared)
+        builder = PromptBuilder(
+            style=values.prompt.style, history=values.prompt.history, tokenizer=data.tokenizer, catalogue=data.catalogue
+        )
+        where = models.choose_device(device)
+        draft = place and models.load(place, dtype=values.draft.model.dtype, device=where)
+        of_run = {"normalise": values.decoding.normalise, "draft_length": values.decoding.draft_length}
+        return cls(
+            models.load(run.target, dtype=values.target.model.dtype, device=where),
+            Items.of_catalogue(data.catalogue, data.tokenizer),
+            **{"draft": draft, "prompt": builder, **of_run, **options},
+        )
+
+    def __call__(
+        self,
+        prompts: Prompts,
+        k: int = 10,
+        *,
+        mask: Tensor | None = None,
+        verification: str = "strict",
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> list[Recommendations]:
+        """The top-k lists of `prompts`, in their order; a list is shorter only where the catalogue is.
+
+        `prompts` are lists of token ids, one list, or a tensor [B, P] with `mask` (0 at padding). `verification` is
+        strict (the target's beam search), coupled (k items drawn from the target without replacement), relaxed or
+        relaxed-ranked (the paper's sampling, not lossless); `temperature` and `seed` are those of the sampled ones,
+        whose draws depend on seed and prompt alone. Raises SpecbeamError for what cannot be searched.
+        """
+        rule, rows = self._rule(verification, temperature, seed), self._rows(prompts, mask)
+        lists: list[Recommendations | None] = [None] * len(rows)
+        for chosen, padded, real in self._batches(rows):
+            found = self.search(padded, k, mask=real, rule=rule)
+            for place, made in zip(chosen, self._recommendations(found, k), strict=True):
+                lists[place] = made
+        return lists
+
+    def for_histories(self, histories: Sequence[Sequence[Any]], k: int = 10, **options: Any) -> list[Recommendations]:
+        """The top-k lists of users who had the items `histories`, oldest first; `options` as when called.
+
+        Raises SpecbeamError for an item without an identifier.
+        """
+        return self([self.prompt(history) for history in histories], k, **options)
+
+    def prompt(self, history: Sequence[Any]) -> list[int]:
+        """The token ids that `for_histories` puts to the model for one history of item ids."""
+        if self._prompt is not None:
+            return list(self._prompt(history))
+        start = [] if self._start is None else [self._start]
+        return start + [token for item in history for token in self.items.tokens_of(item)]
+
+    def tune(
+        self, prompts: Prompts | None = None, *, histories: Sequence[Sequence[Any]] | None = None, k: int = 10
+    ) -> Planned:
+        """Choose what to draft at `k` by measuring on this machine, and draft so from now on, or not at all.
+
+        `prompts` or `histories` are some dozens like those to come. Lists stay the same; only their time changes.
+        Raises SpecbeamError without a draft, and without examples.
+        """
+        if self.drafter is None:
+            raise SpecbeamError("tune: there is no draft to plan with; give one as Recommender(draft=...)")
+        if (prompts is None) == (histories is None):
+            raise SpecbeamError("tune: expected examples, either prompts or histories=...")
+        examples = prompts if histories is None else [self.prompt(history) for history in histories]
+        batches = [(padded, real) for _, padded, real in self._batches(self._rows(examples, None))]
+        full = [batch for batch in batches if len(batch[0]) == len(batches[0][0])]  # one batch size is planned for
+        planned = choose_plan(self.target, self.drafter, full, beam_width=k)
+        self.plans[k] = planned.plan
+        return planned
+
+    def plan(self, k: int) -> Plan:
+        """What is drafted at `k`: what `tune` chose, or the plan given, or the flat one."""
+        if self.drafter is None:
+            return Plan()
+        width, length = self._flat
+        return self.plans.get(k) or self._plan or Plan.flat(max(width, k), length, self.target.trie.depth)
+
+    def search(self, prompts: Tensor, k: int, *, mask: Tensor, rule: Rule | None = None) -> Ranking:
+        """One batch as tensors, prompts [B, P] padded on the left and mask bool [B, P]; see specbeam.decoding.lists."""
+        if self.drafter is not None:
+            check_search(self.drafter.scorer.model, prompts, self.target.trie, k)
+        options = {"mask": mask, "rule": rule, "drafter": self.drafter, "plan": self.plan(k)}
+        return search(self.target, prompts, beam_width=k, **options)
+
+    def custom_generate(self, model: PreTrainedModel, input_ids: Tensor, **arguments: Any) -> Any:
+        """For `model.generate(..., num_beams=K, custom_generate=recommender.custom_generate)`; specbeam.drop_in."""
+        return drop_in.generate(model, input_ids, target=self.target, search=self.search, **arguments)
+
+    def _rule(self, verification: str, temperature: float, seed: int) -> Rule:
+        if not temperature > 0 or (verification == "strict" and temperature != 1):
+            raise SpecbeamError(
+                f"temperature: expected a number above 0, and 1 under strict, which does not sample; got {temperature}"
+            )
+        if verification == "coupled" and self.target.normalise != "children":
+            raise SpecbeamError("coupled draws from a distribution over items: it needs normalise='children'")
+        return rule_of(verification, temperature, seed)
+
+    def _rows(self, prompts: Prompts, mask: Tensor | None) -> list[list[int]]:
+        """The prompts as lists of token ids, checked."""
+        if isinstance(prompts, Tensor):
+            real = torch.ones_like(prompts, dtype=torch.bool) if mask is None else mask.bool()
+            if prompts.ndim != 2 or prompts.shape != real.shape:
+                raise SpecbeamError(
+                    f"prompts and mask: expected tensors [B, P], got {tuple(prompts.shape)} and {tuple(real.shape)}"
+                )
+            rows = [row[there].tolist() for row, there in zip(prompts, real, strict=True)]
+        elif mask is not None:
+            raise SpecbeamError("mask: goes with a tensor of prompts only; lists have no padding")
+        else:
+            rows = [list(row) for row in ([prompts] if len(prompts) and isinstance(prompts[0], int) else prompts)]
+        written = self.target.model.get_input_embeddings().num_embeddings
+        for place, row in enumerate(rows):
+            if not row or not all(isinstance(token, int) and 0 <= token < written for token in row):
+                raise SpecbeamError(
+                    f"prompt {place}: expected token ids from 0 to {written - 1}, at least one, got {row}"
+                )
+        return rows
+
+    def _batches(self, rows: list[list[int]]) -> Any:
+        """(places in `rows`, prompts [B, P], mask [B, P]) of prompts of similar lengths."""
+        order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+        for first in range(0, len(order), self._batch_size):
+            chosen = order[first : first + self._batch_size]
+            padded, real = left_padded([rows[place] for place in chosen], 0)
+            yield chosen, padded.to(self.target.model.device), real.to(self.target.model.device)
+
+    def _recommendations(self, found: Ranking, k: int) -> list[Recommendations]:
+        """An identifier stands for all of its items, so lists are cut to k once more."""
+        rows = self.target.trie.rows[found.states].tolist()
+        lists = []
+        for row, scores, accepted in zip(rows, found.scores.tolist(), found.counters.accepted, strict=True):
+            named = [
+                (item, score, self.items.identifiers[at])
+                for at, score in zip(row, scores, strict=True)
+                if at >= 0
+                for item in self.items.bearers[at]
+            ][:k]
+            items, values, identifiers = (list(column) for column in zip(*named, strict=True))
+            lists.append(Recommendations(items, values, identifiers, accepted, found.counters))
+        return lists

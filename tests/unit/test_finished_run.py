@@ -1,0 +1,115 @@
+"""A finished run as a recommender: in Python, and as `specbeam recommend`."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from finished_run_for_tests import make_run
+from specbeam import Recommender, SpecbeamError, cli
+from specbeam.data import prepared
+from specbeam.data.sequences import history_and_targets
+from specbeam.decoding.inputs import SearchInputs
+from specbeam.decoding.lists import search
+from specbeam.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def run(tiny_dataset: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set's folder of a run whose models were never trained."""
+    folder = tmp_path_factory.mktemp("results") / "mine" / "tiny"
+    make_run(folder, tiny_dataset.prepared)
+    return folder
+
+
+def first_user(run: Path) -> tuple[int, list[int]]:
+    """The first test user, and the history that the lists are for."""
+    first = history_and_targets(prepared.load(run / "prepared").users, "test").iloc[0]
+    return int(first["user"]), first["history"]
+
+
+def recommend(run: Path, *options: str) -> str:
+    result = CliRunner().invoke(cli.app, ["recommend", str(run), *options])
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def test_a_finished_run_gives_the_lists_of_its_target(run: Path) -> None:
+    inputs = SearchInputs.of(run / "prepared", Settings(device="cpu"), constraint="trie", threads=1)
+    _, history = first_user(run)
+    scorer = inputs.scorer(run / "target" / "model", "float32", "children")
+    own = search(scorer, inputs.prompt(history), beam_width=5)
+    (made,) = Recommender.load(run, device="cpu").for_histories([history], k=5)
+    assert made.identifiers == [tuple(tokens) for tokens in own.sequences[0].tolist()]
+    torch.testing.assert_close(torch.tensor(made.scores), own.scores[0], atol=1e-4, rtol=0)
+
+
+def test_the_draft_is_that_of_the_objective(run: Path) -> None:
+    drafts = {name: Recommender.load(run, objective=name).drafter for name in ("sft", "atspeed_s", "none")}
+    assert drafts["none"] is None
+    default = Recommender.load(run).drafter.scorer.weight
+    assert torch.equal(default, drafts["atspeed_s"].scorer.weight)
+    assert not torch.equal(default, drafts["sft"].scorer.weight)
+
+
+def test_options_are_those_of_the_recommender(run: Path) -> None:
+    assert Recommender.load(run, draft_beam_width=7, draft_length=1).plan(2).steps([0], 4) == [7]
+    assert Recommender.load(run, normalise="vocabulary").target.normalise == "vocabulary"
+
+
+def test_the_command_prints_a_table_of_rank_item_identifier_and_score(run: Path) -> None:
+    user, history = first_user(run)
+    (made,) = Recommender.load(run).for_histories([history], k=3)
+    lines = recommend(run, "--user", str(user), "--k", "3").splitlines()
+    assert lines[0] == f"user {user}, history {', '.join(map(str, history))}"
+    assert lines[2].split() == ["rank", "item", "identifier", "score"]
+    assert [line.split()[:2] for line in lines[3:6]] == [[str(i + 1), str(item)] for i, item in enumerate(made.items)]
+    names = prepared.load(run / "prepared").catalogue.identifiers
+    assert lines[3].split()[2:] == ["".join(names[made.items[0]]), f"{made.scores[0]:.4f}"]
+    assert lines[-1] == f"strict, draft atspeed_s, target calls: {made.target_calls}"
+
+
+def test_the_command_takes_any_history_and_prints_json(run: Path) -> None:
+    (made,) = Recommender.load(run, objective="none").for_histories([[5, 9]], 4, verification="coupled", seed=3)
+    line = ["--history", "5,9", "--k", "4", "--objective", "none", "--verification", "coupled", "--seed", "3", "--json"]
+    found = json.loads(recommend(run, *line))
+    assert (found["user"], found["history"], found["draft"], found["target_calls"]) == (None, [5, 9], "none", 4)
+    assert [row["item"] for row in found["list"]] == made.items
+    assert [row["score"] for row in found["list"]] == pytest.approx(made.scores)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("", "expected --user or --history: one of them"),
+        ("--user 1 --history 2", "expected --user or --history: one of them"),
+        ("--user 100000", r"--user 100000: expected one of the \d+ test users, such as "),
+        ("--history 5;9", "--history 5;9: expected item ids separated by commas"),
+        ("--history 100000", "item 100000: expected an item of the catalogue"),
+        ("--history 5 --objective wordkd", r"no draft 'wordkd'; expected one of atspeed_s, sft, or none for plain"),
+        ("--history 5 --verification exact", "expected one of strict, coupled"),
+    ],
+)
+def test_the_commands_mistakes_say_what_to_change(run: Path, options: str, message: str) -> None:
+    with pytest.raises(SpecbeamError, match=message):
+        recommend(run, *options.split())
+
+
+@pytest.mark.parametrize("missing", ["prepared", "target/model", "../config.yaml"])
+def test_a_folder_without_a_finished_run_is_refused_by_what_is_missing(run: Path, tmp_path: Path, missing: str) -> None:
+    shutil.copytree(run.parent, tmp_path / "mine")
+    part = tmp_path / "mine" / "tiny" / missing
+    shutil.rmtree(part) if part.is_dir() else part.unlink()
+    with pytest.raises(SpecbeamError, match=rf"expected a data set's folder of a finished run.*{part.name} is missing"):
+        Recommender.load(tmp_path / "mine" / "tiny")
+
+
+def test_a_run_without_drafts_gives_plain_lists(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.parent, tmp_path / "mine", ignore=shutil.ignore_patterns("drafts"))
+    (made,) = Recommender.load(tmp_path / "mine" / "tiny").for_histories([[5]], k=2)
+    assert made.target_calls == 4
