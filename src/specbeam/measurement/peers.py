@@ -24,7 +24,6 @@ def allowed_tokens(identifiers: np.ndarray, constraint: str) -> Callable[[Tensor
     return lambda written: lists[len(written)]
 
 
-@torch.inference_mode()
 def generate(
     model: PreTrainedModel,
     prompt: Tensor,
@@ -36,7 +35,29 @@ def generate(
 ) -> tuple[Tensor, Tensor]:
     """transformers' beam search for one prompt [1, P]: sequences [K, L] and accumulated scores [K], best first.
 
-    `normalise="children"` is its `renormalize_logits=True`. With K = 1, generate searches greedily.
+    The options are those of `generate_batch`.
+    """
+    mask = torch.ones_like(prompt, dtype=torch.bool)
+    options = {"beam_width": beam_width, "identifier_length": identifier_length, "normalise": normalise}
+    sequences, scores = generate_batch(model, prompt, mask, allowed, **options)
+    return sequences[0], scores[0]
+
+
+@torch.inference_mode()
+def generate_batch(
+    model: PreTrainedModel,
+    prompts: Tensor,
+    mask: Tensor,
+    allowed: Callable[[Tensor], list[int]],
+    *,
+    beam_width: int,
+    identifier_length: int,
+    normalise: str,
+) -> tuple[Tensor, Tensor]:
+    """transformers' beam search for left-padded prompts [B, P]: sequences [B, K, L] and scores [B, K], best first.
+
+    `mask` bool [B, P] is False at padding; `allowed` is made by `allowed_tokens`. `normalise="children"` is its
+    `renormalize_logits=True`. With K = 1, generate searches greedily.
     """
     beams = {"length_penalty": 0.0, "early_stopping": False} if beam_width > 1 else {}
     config = GenerationConfig(
@@ -51,17 +72,17 @@ def generate(
         pad_token_id=0,
         **beams,
     )
-    length = prompt.shape[1]
+    length = prompts.shape[1]
     found = model.generate(
-        prompt,
-        attention_mask=torch.ones_like(prompt),
+        prompts,
+        attention_mask=mask.long(),
         generation_config=config,
         prefix_allowed_tokens_fn=lambda _, tokens: allowed(tokens[length:]),
     )
-    sequences = found.sequences[:, length:]
+    sequences = found.sequences[:, length:].unflatten(0, (-1, beam_width))
     if beam_width > 1:
-        return sequences, found.sequences_scores
+        return sequences, found.sequences_scores.unflatten(0, (-1, beam_width))
     steps = found.scores if normalise == "children" else [step.log_softmax(-1) for step in found.logits]
-    return sequences, torch.stack([step[0, token] for step, token in zip(steps, sequences[0], strict=True)]).sum(
-        0, True
-    )
+    written = sequences[:, 0].unbind(1)
+    each = [step.gather(1, tokens.unsqueeze(1)) for step, tokens in zip(steps, written, strict=True)]
+    return sequences, torch.cat(each, 1).sum(1, keepdim=True)
