@@ -8,7 +8,7 @@ import pandas as pd
 from specbeam import provenance
 from specbeam.measurement import records
 
-OBJECTIVES = ("sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r")
+OBJECTIVES = ("sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r", "treekd")
 BEAM_WIDTHS = (1, 3, 5, 10, 20)
 STAMP = {"device": "cpu", "threads": 2, "dtype": "float32", "seed": 1}
 ENVIRONMENT = {

@@ -46,6 +46,7 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Draws prompts, noise and 
 UseDevice = Annotated[Device | None, typer.Option(help="Where to run; else as the run's config says.")]
 UseDtype = Annotated[Dtype | None, typer.Option(help="Precision of the weights; else as the run's config says.")]
 Compile = Annotated[bool, typer.Option(help="Run the models through torch.compile.")]
+Captured = Annotated[bool, typer.Option(help="Capture passes as CUDA graphs (GPU only).")]
 Output = Annotated[Path | None, typer.Option(help="Folder for records and tables; else FOLDER/bench.")]
 
 
@@ -73,6 +74,7 @@ def bench(
     device: UseDevice = None,
     dtype: UseDtype = None,
     compile: Compile = False,
+    graphs: Captured = False,
     output: Output = None,
 ) -> None:
     """Time every way to make a list against every other: transformers' generate, beam search, and all speculation.
@@ -91,7 +93,7 @@ def bench(
     )  # fmt: skip
     threads = timing_threads(threads or len(os.sched_getaffinity(0)))
     where, precision = device and device.value, dtype and dtype.value
-    loading = subjects.Loading(grid.prompts, grid.calibration, threads, where, precision, compile, seed)
+    loading = subjects.Loading(grid.prompts, grid.calibration, threads, where, precision, compile, graphs, seed)
     if folder:
         subject = subjects.of_run(folder, objectives=objective, drafts=_named(draft), loading=loading)
     else:

@@ -74,6 +74,7 @@ class Recommender:
         draft_length: int = 3,
         batch_size: int = 16,
         compile: bool = False,
+        graphs: bool = False,
     ) -> None:
         """Make ready a causal language model of transformers, in eval mode and where it is to stay.
 
@@ -91,6 +92,7 @@ class Recommender:
                 levels a round of `draft_beam_width` nodes (K, where that is more).
             batch_size: prompts searched at once.
             compile: run the models through torch.compile; the first passes take a minute, the rest are faster.
+            graphs: on a GPU, capture each shape of pass as a CUDA graph; the first lists take longer.
 
         Raises SpecbeamError for models and items that do not go together.
         """
@@ -110,10 +112,11 @@ class Recommender:
                     f"items: they use token ids up to {trie.vocabulary - 1}, {type(model).__name__} knows {known} "
                     "tokens; they do not belong together"
                 )
-        self.target = Scorer.of(target, trie, normalise=normalise, compile=compile)
+        options = {"normalise": normalise, "compile": compile, "graphs": graphs}
+        self.target = Scorer.of(target, trie, **options)
         self.drafter: ModelDrafter | None = None
         if draft is not None:
-            self.drafter = ModelDrafter.of(Scorer.of(draft, trie, normalise=normalise, compile=compile))
+            self.drafter = ModelDrafter.of(Scorer.of(draft, trie, **options))
         self.plans: dict[int, Plan] = {}
         """The plans that `tune` chose, by K; change them as you like."""
         self._flat = (draft_beam_width, draft_length)

@@ -16,7 +16,10 @@ MODULES = {
 }
 STAGES = ("target", "trajectories", "alignment", "measurement")
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-LIBRARY = ("data", "catalogue", "prompts", "trie", "models", "decoding", "files", "errors", "settings")
+LIBRARY = (
+    "data", "catalogue", "prompts", "trie", "models", "decoding", "files", "errors", "settings", "items", "recommender",
+    "drop_in", "finished_run",
+)  # fmt: skip
 
 
 def _imports(path: Path) -> set[str]:
@@ -60,7 +63,9 @@ def test_nothing_imports_snakemake(module):
     assert not [name for name in _imports(MODULES[module]) if name.split(".")[0] == "snakemake"]
 
 
-@pytest.mark.parametrize("module", [*_of("data", "catalogue", "prompts", "figures", "settings", "stages", "digest")])
+@pytest.mark.parametrize(
+    "module", [*_of("data", "catalogue", "prompts", "figures", "settings", "stages", "digest", "items", "finished_run")]
+)
 def test_data_prompts_figures_and_settings_bring_in_no_torch(module):
     assert not {name.split(".")[0] for name in _closure(module)} & {"torch", "accelerate", "peft"}
 

@@ -13,7 +13,8 @@ from specbeam.measurement.timing import time_methods
 from specbeam.settings import Section, parse
 from specbeam.stages import StageSettings, stage_values
 from specbeam.target.infer import recommend
-from specbeam.target.train import train_draft, train_target
+from specbeam.target.draft import train_draft
+from specbeam.target.train import train_target
 from specbeam.trajectories.record import record
 
 SIZES = {"hidden_size": 8, "layers": 1, "heads": 2, "intermediate_size": 16}

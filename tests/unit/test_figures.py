@@ -315,24 +315,3 @@ def test_of_several_draft_widths_the_largest_is_drawn_and_all_are_in_the_csv():
     assert "strict, equal to the target (1 of 1 drafts)" in legend_of(recall.draw(quality))
     bars = len(phases.draw(shares).axes[0].patches)
     assert bars == len(phases.draw(shares[shares["N"] != 40]).axes[0].patches)
-
-
-def test_losses_are_named_by_their_folders_and_ordered(run):
-    losses = loss.data(loss.read(inputs(run, "loss")))
-    assert list(losses["model"].unique()) == ["target", "base", *style.OBJECTIVES]
-    assert losses.groupby("model")["kept"].sum().eq(1).all()
-
-
-def test_loss_files_that_make_no_sense_are_refused(run, tmp_path):
-    target = run / "target" / "loss.csv"
-    with pytest.raises(SpecbeamError, match="two loss files for 'target'"):
-        loss.read([target, target])
-    other = tmp_path / "sft" / "loss.csv"
-    other.parent.mkdir()
-    for content, message in (("", "not a readable csv"), ("epoch,step\n1,2\n", "missing column"), (HEAD, "no epochs")):
-        other.write_text(content)
-        with pytest.raises(SpecbeamError, match=message):
-            loss.read([other])
-
-
-HEAD = ",".join(loss.COLUMNS) + "\n"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slow_losses as slow
-from specbeam.alignment import losses
+from specbeam import losses
 
 FORMS = st.fixed_dictionaries(
     {

@@ -164,6 +164,7 @@ def _pass_seconds(scorer: Scorer, prompts: Tensor, mask: Tensor, size: int) -> t
             reader.read(nodes)
             _wait(prompts.device)
             seconds.append(time.perf_counter() - began)
+        reader.close()
         measured.append(seconds)
     first, after = (statistics.median(column) for column in zip(*measured[1:], strict=True))
     return first, after

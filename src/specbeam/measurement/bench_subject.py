@@ -94,7 +94,13 @@ class Loading:
     device: str | None = None
     dtype: str | None = None
     compile: bool = False
+    graphs: bool = False
     seed: int | None = None
+
+    @property
+    def faster(self) -> dict[str, bool]:
+        """Options of Scorer.of."""
+        return {"compile": self.compile, "graphs": self.graphs}
 
     @property
     def prompts(self) -> int:
@@ -117,7 +123,7 @@ def of_run(folder: Path, *, objectives: Sequence[str], drafts: Mapping[str, Path
 
     def scorer(place: Path, dtype: str) -> Scorer:
         model = inputs.model(place, loading.dtype or dtype)
-        return Scorer.of(model, inputs.trie, normalise=values.decoding.normalise, compile=loading.compile)
+        return Scorer.of(model, inputs.trie, normalise=values.decoding.normalise, **loading.faster)
 
     places = _drafts(folder, objectives)
     if twice := places.keys() & drafts.keys():
@@ -166,7 +172,7 @@ def of_shapes(
     def scorer(shape: str, option: str) -> Scorer:
         context = prompt_length + identifier_length
         model = _random_llama(shape, option, TEXT_TOKENS + branching, context, device, loading.dtype or "float32", seed)
-        return Scorer.of(model, trie, normalise="children", compile=loading.compile)
+        return Scorer.of(model, trie, normalise="children", **loading.faster)
 
     return Subject(
         name=f"random weights, target {target}, draft {draft or 'none'}",

@@ -115,10 +115,18 @@ class Passes:
         attached = tree.attach(scorer.trie.tokens[:1].expand(len(prompts), nodes), root.expand(-1, nodes))
         if with_prompt:
             asked = torch.cat([root, attached], 1)
-            return median_seconds(lambda: Reader(scorer, tree).read(asked), prompts.device, self._repeats)
+            return median_seconds(lambda: _read_once(scorer, tree, asked), prompts.device, self._repeats)
         reader = Reader(scorer, tree)
         reader.read(root)
-        return median_seconds(lambda: reader.read(attached), prompts.device, self._repeats)
+        seconds = median_seconds(lambda: reader.read(attached), prompts.device, self._repeats)
+        reader.close()
+        return seconds
+
+
+def _read_once(scorer: Scorer, tree: TokenTree, nodes: Tensor) -> None:
+    reader = Reader(scorer, tree)
+    reader.read(nodes)
+    reader.close()
 
 
 def pass_table(
