@@ -81,7 +81,7 @@ class Distillation:
         taught, total = batch["taught"], logits.new_zeros(())
         for p, (q, allowed) in zip(batch["log_p"], self._children(logits, batch["input_ids"]), strict=True):
             total = total + losses.forward_kl(p.float(), q, allowed & taught.unsqueeze(-1)).sum()
-        return {"loss": total / taught.sum()}
+        return {"loss": total / taught.sum().clamp(min=1)}
 
     def _children(self, logits: Tensor, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """By depth, 0 to L - 2: logits [B, items, C] of the children of each item's prefix; bool: a child?"""

@@ -8,6 +8,7 @@ Everything is held ready on the model's device, so make one recommender and keep
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,7 @@ from specbeam.decoding.lists import Ranking, search
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.planner import Planned, choose_plan
 from specbeam.decoding.reader import Scorer
-from specbeam.decoding.rules import Rule, rule_of
-from specbeam.decoding.support import check_search
+from specbeam.decoding.rules import Relaxed, Rule, rule_of
 from specbeam.errors import SpecbeamError
 from specbeam.finished_run import FinishedRun
 from specbeam.items import Items
@@ -42,7 +42,7 @@ class Recommendations:
     items: list[Any]
     """Item ids. Items that share an identifier follow one another, with one score."""
     scores: list[float]
-    """Of each item: the log-probability of its identifier."""
+    """Of each item: the log-probability of its identifier (under coupled sampling, of the tempered distribution)."""
     identifiers: list[tuple[int, ...]]
     """Of each item: its token ids."""
     accepted: list[int]
@@ -94,7 +94,8 @@ class Recommender:
             compile: run the models through torch.compile; the first passes take a minute, the rest are faster.
             graphs: on a GPU, capture each shape of pass as a CUDA graph; the first lists take longer.
 
-        Raises SpecbeamError for models and items that do not go together.
+        Weights must not change afterwards: what is needed of the heads is copied. Raises SpecbeamError for models and
+        items that do not go together.
         """
         if normalise not in ("children", "vocabulary"):
             raise SpecbeamError(f"normalise: expected children or vocabulary, got {normalise!r}")
@@ -117,8 +118,8 @@ class Recommender:
         self.drafter: ModelDrafter | None = None
         if draft is not None:
             self.drafter = ModelDrafter.of(Scorer.of(draft, trie, **options))
-        self.plans: dict[int, Plan] = {}
-        """The plans that `tune` chose, by K; change them as you like."""
+        self.plans: dict[tuple[int, int], Plan] = {}
+        """The plans that `tune` chose, by K and batch size; change them as you like."""
         self._flat = (draft_beam_width, draft_length)
         self._plan, self._batch_size = plan, batch_size
         self._start, self._prompt = start, prompt
@@ -162,12 +163,13 @@ class Recommender:
 
         `prompts` are lists of token ids, one list, or a tensor [B, P] with `mask` (0 at padding). `verification` is
         strict (the target's beam search), coupled (k items drawn from the target without replacement), relaxed or
-        relaxed-ranked (the paper's sampling, not lossless); `temperature` and `seed` are those of the sampled ones,
-        whose draws depend on seed and prompt alone. Raises SpecbeamError for what cannot be searched.
+        relaxed-ranked (the paper's sampling, not lossless); `temperature` and `seed` are those of the sampled ones. A
+        coupled draw depends on seed and prompt alone, a relaxed one on the draft too. Raises SpecbeamError for what
+        cannot be searched.
         """
         rule, rows = self._rule(verification, temperature, seed), self._rows(prompts, mask)
         lists: list[Recommendations | None] = [None] * len(rows)
-        for chosen, padded, real in self._batches(rows):
+        for chosen, padded, real in self._batches(rows, self._batch_size):
             found = self.search(padded, k, mask=real, rule=rule)
             for place, made in zip(chosen, self._recommendations(found, k), strict=True):
                 lists[place] = made
@@ -188,37 +190,51 @@ class Recommender:
         return start + [token for item in history for token in self.items.tokens_of(item)]
 
     def tune(
-        self, prompts: Prompts | None = None, *, histories: Sequence[Sequence[Any]] | None = None, k: int = 10
+        self,
+        prompts: Prompts | None = None,
+        *,
+        histories: Sequence[Sequence[Any]] | None = None,
+        k: int = 10,
+        batch_size: int | None = None,
     ) -> Planned:
         """Choose what to draft at `k` by measuring on this machine, and draft so from now on, or not at all.
 
-        `prompts` or `histories` are some dozens like those to come. Lists stay the same; only their time changes.
-        Raises SpecbeamError without a draft, and without examples.
+        `prompts` or `histories` are some dozens like those to come, `batch_size` how many of them come at once (as many
+        as are searched at once). Other batch sizes go by the nearest that was tuned. Lists stay the same; only their
+        time changes. Raises SpecbeamError without a draft, and without examples.
         """
         if self.drafter is None:
             raise SpecbeamError("tune: there is no draft to plan with; give one as Recommender(draft=...)")
         if (prompts is None) == (histories is None):
             raise SpecbeamError("tune: expected examples, either prompts or histories=...")
         examples = prompts if histories is None else [self.prompt(history) for history in histories]
-        batches = [(padded, real) for _, padded, real in self._batches(self._rows(examples, None))]
-        full = [batch for batch in batches if len(batch[0]) == len(batches[0][0])]  # one batch size is planned for
-        planned = choose_plan(self.target, self.drafter, full, beam_width=k)
-        self.plans[k] = planned.plan
+        rows = self._rows(examples, None)
+        size = min(batch_size or self._batch_size, max(len(rows), 1))
+        rows = rows[: len(rows) // size * size]  # full batches only: one batch size is planned for
+        batches = [(padded, real) for _, padded, real in self._batches(rows, size)]
+        planned = choose_plan(self.target, self.drafter, batches, beam_width=k)
+        self.plans[k, size] = planned.plan
         return planned
 
-    def plan(self, k: int) -> Plan:
-        """What is drafted at `k`: what `tune` chose, or the plan given, or the flat one."""
+    def plan(self, k: int, batch_size: int) -> Plan:
+        """What is drafted at `k` and a batch size: what `tune` chose for the nearest, the plan given, or the flat."""
         if self.drafter is None:
             return Plan()
+        tuned = [size for width, size in self.plans if width == k]
+        if tuned:
+            return self.plans[k, min(tuned, key=lambda size: abs(size - batch_size))]
+        return self._plan or self._flat_plan(k)
+
+    def _flat_plan(self, k: int) -> Plan:
         width, length = self._flat
-        return self.plans.get(k) or self._plan or Plan.flat(max(width, k), length, self.target.trie.depth)
+        return Plan.flat(max(width, k), length, self.target.trie.depth)
 
     def search(self, prompts: Tensor, k: int, *, mask: Tensor, rule: Rule | None = None) -> Ranking:
         """One batch as tensors, prompts [B, P] padded on the left and mask bool [B, P]; see specbeam.decoding.lists."""
-        if self.drafter is not None:
-            check_search(self.drafter.scorer.model, prompts, self.target.trie, k)
-        options = {"mask": mask, "rule": rule, "drafter": self.drafter, "plan": self.plan(k)}
-        return search(self.target, prompts, beam_width=k, **options)
+        plan = self.plan(k, len(prompts))
+        if isinstance(rule, Relaxed) and any(plan.widths):
+            plan = self._flat_plan(k)  # sampling needs a flat draft
+        return search(self.target, prompts, beam_width=k, mask=mask, rule=rule, drafter=self.drafter, plan=plan)
 
     def custom_generate(self, model: PreTrainedModel, input_ids: Tensor, **arguments: Any) -> Any:
         """For `model.generate(..., num_beams=K, custom_generate=recommender.custom_generate)`; specbeam.drop_in."""
@@ -245,7 +261,10 @@ class Recommender:
         elif mask is not None:
             raise SpecbeamError("mask: goes with a tensor of prompts only; lists have no padding")
         else:
-            rows = [list(row) for row in ([prompts] if len(prompts) and isinstance(prompts[0], int) else prompts)]
+            single = len(prompts) and isinstance(prompts[0], Integral)
+            rows = [
+                [int(x) if isinstance(x, Integral) else x for x in row] for row in ([prompts] if single else prompts)
+            ]
         written = self.target.model.get_input_embeddings().num_embeddings
         for place, row in enumerate(rows):
             if not row or not all(isinstance(token, int) and 0 <= token < written for token in row):
@@ -254,11 +273,11 @@ class Recommender:
                 )
         return rows
 
-    def _batches(self, rows: list[list[int]]) -> Any:
+    def _batches(self, rows: list[list[int]], size: int) -> Any:
         """(places in `rows`, prompts [B, P], mask [B, P]) of prompts of similar lengths."""
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-        for first in range(0, len(order), self._batch_size):
-            chosen = order[first : first + self._batch_size]
+        for first in range(0, len(order), size):
+            chosen = order[first : first + size]
             padded, real = left_padded([rows[place] for place in chosen], 0)
             yield chosen, padded.to(self.target.model.device), real.to(self.target.model.device)
 

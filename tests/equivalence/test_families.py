@@ -126,3 +126,26 @@ def test_a_scorer_is_made_once_and_taken_as_it_is() -> None:
     assert Scorer.of(scorer, TRIE, normalise="children") is scorer
     again = search(scorer, random_prompt(1, 5), beam_width=3)
     assert torch.equal(again.states, search(scorer, random_prompt(1, 5), beam_width=3).states)
+
+
+def test_logits_that_are_capped_after_the_head_are_refused() -> None:
+    model = tiny_model("gemma3_text", seed=8)
+    model.config.final_logit_softcapping = 1.0
+    with pytest.raises(SpecbeamError, match="caps its logits"):
+        beam_search(model, random_prompt(8, 5), TRIE, beam_width=3)
+
+
+def test_prompts_beyond_where_positions_depend_on_the_pass_are_refused() -> None:
+    model = tiny_model("phi3", seed=8)
+    model.config.rope_parameters = {"rope_type": "longrope", "original_max_position_embeddings": 20}
+    beam_search(model, random_prompt(8, 20 - TRIE.depth + 1), TRIE, beam_width=3)
+    with pytest.raises(SpecbeamError, match="exceed 20, beyond which the positions"):
+        beam_search(model, random_prompt(8, 20 - TRIE.depth + 2), TRIE, beam_width=3)
+
+
+def test_what_is_no_plain_model_is_refused_with_the_way_out() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(tiny_model(seed=8), LoraConfig(target_modules=["q_proj"])).eval()
+    with pytest.raises(SpecbeamError, match="merge_and_unload"):
+        beam_search(adapted, random_prompt(8, 5), TRIE, beam_width=3)

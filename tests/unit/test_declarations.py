@@ -12,8 +12,8 @@ from specbeam.measurement.evaluate import evaluate
 from specbeam.measurement.timing import time_methods
 from specbeam.settings import Section, parse
 from specbeam.stages import StageSettings, stage_values
-from specbeam.target.infer import recommend
 from specbeam.target.draft import train_draft
+from specbeam.target.infer import recommend
 from specbeam.target.train import train_target
 from specbeam.trajectories.record import record
 

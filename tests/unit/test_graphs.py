@@ -85,6 +85,29 @@ def test_a_tree_that_outgrows_the_cache_moves_to_a_larger_one(target: Scorer) ->
         assert torch.equal(search(graphed, prompt, beam_width=20).sequences, own.sequences)
 
 
+def test_what_an_overflow_left_in_a_cache_does_not_spread_into_the_next_search(target: Scorer) -> None:
+    graphed, _ = captured(target)
+    own = search(target, random_prompt(1, 6), beam_width=5)
+    cache = graphed.graphs.borrow(1, 32)
+    for layer in cache.layers:
+        layer.keys[:, :, 100:].fill_(torch.nan)
+        layer.values[:, :, 100:].fill_(torch.nan)
+    graphed.graphs.give_back(cache)
+    assert torch.equal(search(graphed, random_prompt(1, 6), beam_width=5).sequences, own.sequences)
+
+
+def test_batches_of_any_size_share_few_caches(target: Scorer, draft: Scorer) -> None:
+    graphed, _ = captured(target)
+    graphed_draft, _ = captured(draft)
+    for size in (8, 7, 6, 5, 8, 3):
+        prompts = torch.cat([random_prompt(seed, 6) for seed in range(size)])
+        own = search(target, prompts, beam_width=5)
+        found = search(graphed, prompts, beam_width=5, drafter=ModelDrafter.of(graphed_draft), plan=PLAN)
+        assert torch.equal(found.sequences, own.sequences)
+    assert {key[0] for key in graphed.graphs._free} == {4, 8}
+    assert all(len(caches) == 1 for caches in graphed.graphs._free.values())
+
+
 def test_two_searches_at_once_do_not_share_a_cache(target: Scorer) -> None:
     graphed, _ = captured(target)
     first, second = (graphed.graphs.borrow(1, 10) for _ in range(2))

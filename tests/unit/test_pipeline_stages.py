@@ -19,8 +19,8 @@ from specbeam.measurement.evaluate import evaluate
 from specbeam.measurement.timing import time_methods
 from specbeam.ranking import ndcg_at, recall_at
 from specbeam.stages import StageSettings
-from specbeam.target.infer import recommend
 from specbeam.target.draft import train_draft
+from specbeam.target.infer import recommend
 from specbeam.target.train import train_target
 from specbeam.teacher import Shard
 from specbeam.trajectories.record import record

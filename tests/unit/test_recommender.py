@@ -8,6 +8,7 @@ import torch
 from models_for_tests import one_batch, random_catalogue, random_prompt, tiny_model
 from specbeam import Items, Plan, Recommender, SpecbeamError
 from specbeam.decoding.lists import beam_search
+from specbeam.decoding.planner import Planned
 from specbeam.decoding.rules import Coupled
 from specbeam.trie import Trie
 
@@ -70,22 +71,43 @@ def test_a_plan_of_nothing_does_not_draft() -> None:
 
 
 def test_a_list_wider_than_the_draft_widens_it() -> None:
-    assert recommender(draft_beam_width=4).plan(10) == Plan((10, 10, 10), draft_length=3)
+    assert recommender(draft_beam_width=4).plan(10, 1) == Plan((10, 10, 10), draft_length=3)
 
 
 def test_tuning_chooses_a_plan_for_this_k_and_changes_no_list() -> None:
     made = recommender(batch_size=4)
     before = [found.items for found in made(PROMPTS, k=4)]
     planned = made.tune(PROMPTS, k=4)
-    assert made.plan(4) == planned.plan
+    assert made.plan(4, batch_size=4) == made.plan(4, batch_size=1) == planned.plan
     assert Plan() in planned.timed
-    assert made.plan(5) == Plan((40, 40, 40), draft_length=3)
+    assert made.plan(5, batch_size=4) == Plan((40, 40, 40), draft_length=3)
     assert [found.items for found in made(PROMPTS, k=4)] == before
 
 
 def test_tuning_takes_histories_too() -> None:
     made = recommender(start=1)
-    assert made.tune(histories=[[3, 4], [5]], k=2).plan == made.plan(2)
+    assert made.tune(histories=[[3, 4], [5]], k=2).plan == made.plan(2, batch_size=2)
+
+
+def test_the_plan_of_the_nearest_batch_size_is_used_and_relaxed_lists_stay_flat() -> None:
+    made = recommender()
+    made.plans = {(3, 1): Plan(), (3, 16): Plan((10, 20, 20))}
+    assert [made.plan(3, batch_size=size) for size in (1, 4, 12, 64)] == [Plan()] * 2 + [Plan((10, 20, 20))] * 2
+    assert len(made(PROMPTS * 3, k=3, verification="relaxed")) == 21
+
+
+def test_tuning_measures_full_batches_of_the_size_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def choose(target: object, drafter: object, batches: list, *, beam_width: int) -> Planned:
+        seen.append([tuple(prompts.shape) for prompts, _ in batches])
+        return Planned(Plan(), {}, [])
+
+    monkeypatch.setattr("specbeam.recommender.choose_plan", choose)
+    made = recommender(batch_size=4)
+    made.tune(PROMPTS, k=3)
+    made.tune(PROMPTS, k=3, batch_size=2)
+    assert [[rows for rows, _ in shapes] for shapes in seen] == [[4], [2, 2, 2]]
 
 
 def test_a_history_is_put_as_the_tokens_of_its_items_behind_the_start_token() -> None:

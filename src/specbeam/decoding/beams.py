@@ -143,11 +143,12 @@ def top_k(keys: Tensor, k: int) -> Tensor:
     """Indices [B, k] of the k largest of `keys` [B, n], in order; equal keys by the smaller index; n if k is larger.
 
     float32 keys become integers that sort alike, with the index in their low bits, so that no two are equal and every
-    device gives the same order. What is not a number comes first. (float64 keys are noisy: no two are equal.)
+    device gives the same order. What is not a number comes first.
     """
     k = min(k, keys.shape[-1])
     if keys.dtype == torch.float64:
-        return keys.nan_to_num(torch.inf, torch.inf, -torch.inf).topk(k).indices
+        keys = keys.nan_to_num(torch.inf, torch.inf, -torch.inf)
+        return keys.sort(dim=-1, descending=True, stable=True).indices[..., :k]
     keys = keys.nan_to_num(torch.inf, torch.inf, -torch.inf) + 0.0  # + 0.0 turns -0.0 into 0.0
     bits = keys.view(torch.int32).long()
     rank = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)

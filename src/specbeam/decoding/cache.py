@@ -11,6 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
+from specbeam.errors import SpecbeamError
+
 Empty = list[tuple[Tensor, Tensor]]
 """Keys and values [1, heads, 0, size] of each layer of a model."""
 
@@ -69,5 +71,10 @@ class SlotLayer(CacheLayerMixin):
 def empty_cache(model: PreTrainedModel) -> Empty:
     """What each layer stores of no tokens, found by reading one."""
     token = torch.zeros(1, 1, dtype=torch.int64, device=model.device)
-    layers = model.base_model(input_ids=token, use_cache=True).past_key_values.layers
-    return [(layer.keys[:, :, :0], layer.values[:, :, :0]) for layer in layers]
+    layers = getattr(model.base_model(input_ids=token, use_cache=True).past_key_values, "layers", [])
+    stored = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in layers]
+    if not stored or not all(isinstance(x, Tensor) and x.ndim == 4 for layer in stored for x in layer):
+        raise SpecbeamError(
+            f"{type(model).__name__}: expected attention with keys and values in every layer, which a token tree needs"
+        )
+    return [(keys[:, :, :0], values[:, :, :0]) for keys, values in stored]

@@ -18,7 +18,7 @@ class Counters:
     draft_calls: int = 0
     """Forward passes of the draft."""
     nodes: int = 0
-    """Tree nodes of each prompt that the target read, the prompt not counted."""
+    """Tree nodes that the target read for the prompt that took longest, the prompt itself not counted."""
     accepted: list[list[int]] = field(default_factory=list)
     """For each prompt, levels accepted in each round, without the bonus level that every round adds."""
 

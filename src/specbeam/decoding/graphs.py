@@ -55,17 +55,30 @@ class CapturedCache:
     def read(self, **inputs: Tensor) -> Tensor:
         """Last hidden states [B, tokens, size]; the next pass with as many tokens overwrites them.
 
-        `inputs` are those of a model (TokenTree.inputs) with `capacity` slots, and `places` int64 [B, tokens].
+        `inputs` are those of a model (TokenTree.inputs) with `capacity` slots, and `places` int64 [B, tokens], for at
+        most as many prompts as the cache has rows; the other rows are computed and mean nothing.
         """
-        tokens = inputs["input_ids"].shape[1]
+        live, tokens = inputs["input_ids"].shape
         if tokens not in self._passes:
-            fixed = {name: value.clone() for name, value in inputs.items()}
+            fixed = {name: value[:1].repeat(self.batch, *[1] * (value.ndim - 1)) for name, value in inputs.items()}
             self._passes[tokens] = (fixed, *self._capture(lambda: self._pass(**fixed)))
         fixed, hidden, replay = self._passes[tokens]
         for name, value in inputs.items():
-            fixed[name].copy_(value)
+            fixed[name][:live].copy_(value)
         replay()
-        return hidden
+        return hidden[:live]
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with the prompts `rows` alone, in the first rows."""
+        for layer in self.layers:
+            for stored in (layer.keys, layer.values):
+                stored[: len(rows)] = stored[rows]
+
+    def clear(self) -> None:
+        """Forget everything: what is not a number would spread through the mask into a later search."""
+        for layer in self.layers:
+            layer.keys.zero_()
+            layer.values.zero_()
 
     def _pass(self, places: Tensor, **inputs: Tensor) -> Tensor:
         for layer in self.layers:
@@ -74,28 +87,37 @@ class CapturedCache:
 
 
 class Graphs:
-    """The captured caches of one model; a search borrows one, alone, and gives it back."""
+    """The captured caches of one model; a search borrows one, alone, and gives it back. For one thread at a time."""
 
     def __init__(self, body: Any, empty: Empty, capture: Capture = cuda_graph) -> None:
         self._body, self._empty, self._capture = body, empty, capture
         self._free: dict[tuple[int, int], list[CapturedCache]] = defaultdict(list)
 
     def borrow(self, batch: int, slots: int) -> CapturedCache:
-        """A cache for `batch` prompts with room for at least `slots` tokens each."""
-        capacity = -(-slots // CAPACITY_STEP) * CAPACITY_STEP
-        free = self._free[batch, capacity]
-        return free.pop() if free else CapturedCache(self._body, self._empty, batch, capacity, self._capture)
+        """A cache for `batch` prompts (rounded up to a power of two) with room for at least `slots` tokens each."""
+        rows, capacity = 1 << (batch - 1).bit_length(), -(-slots // CAPACITY_STEP) * CAPACITY_STEP
+        free = self._free[rows, capacity]
+        if not free:
+            return CapturedCache(self._body, self._empty, rows, capacity, self._capture)
+        free[-1].clear()
+        return free.pop()
 
     def give_back(self, cache: CapturedCache) -> None:
         """What it holds is of no more use."""
         self._free[cache.batch, cache.capacity].append(cache)
 
-    def move(self, cache: CapturedCache, slots: int, rows: Tensor | None = None) -> CapturedCache:
-        """Copy a cache, or its prompts `rows`, into another with at least `slots` places, and give it back."""
-        other = self.borrow(cache.batch if rows is None else len(rows), slots)
+    def grown(self, cache: CapturedCache, slots: int) -> CapturedCache:
+        """Copy a cache into another with at least `slots` places, and give it back."""
+        other = self.borrow(cache.batch, slots)
         for old, new in zip(cache.layers, other.layers, strict=True):
             for source, sink in ((old.keys, new.keys), (old.values, new.values)):
-                kept = source[:, :, : cache.capacity]
-                sink[:, :, : cache.capacity].copy_(kept if rows is None else kept[rows])
+                sink[:, :, : cache.capacity].copy_(source[:, :, : cache.capacity])
         self.give_back(cache)
         return other
+
+
+def padded(prompts: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Prompts padded on the left to a multiple of PROMPT_STEP, so that few shapes are ever captured."""
+    mask = torch.ones_like(prompts, dtype=torch.bool) if mask is None else mask
+    missing = (-prompts.shape[1] % PROMPT_STEP, 0)
+    return torch.nn.functional.pad(prompts, missing), torch.nn.functional.pad(mask, missing)

@@ -4,20 +4,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from specbeam.decoding import noise
 from specbeam.decoding.beams import Beams
 from specbeam.decoding.counters import Counters
 from specbeam.decoding.drafters import Drafter, ModelDrafter
-from specbeam.decoding.graphs import PROMPT_STEP
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Scorer
 from specbeam.decoding.rules import Coupled, Relaxed, Rule, Strict
 from specbeam.decoding.search import Search, Timer, untimed
 from specbeam.decoding.support import check_mask, check_search
-from specbeam.decoding.tree import TokenTree
 from specbeam.errors import SpecbeamError
 from specbeam.trie import Trie
 
@@ -82,11 +79,9 @@ def search(
         drafter.check(prompts, target.trie, beam_width)
     plan.check(beam_width)
     _check_rule(rule, target, plan)
-    if target.graphs:
-        prompts, mask = _padded(prompts, mask)
-    tree = TokenTree(prompts, target.trie.depth - 1, mask)
+    tree = target.tree(prompts, mask)
     found, counters = Search(target, tree, beam_width, rule, drafter, plan, timer).run(
-        noise.streams(prompts, tree.mask)
+        noise.streams(tree.prompts, tree.mask)
     )
     return Ranking.of(found, counters)
 
@@ -134,10 +129,3 @@ def _check_rule(rule: Rule, target: Scorer, plan: Plan) -> None:
             raise SpecbeamError(
                 f"relaxed verification samples, so its draft is flat and all by the model (Plan.flat); got {plan}"
             )
-
-
-def _padded(prompts: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Prompts padded on the left to a multiple of PROMPT_STEP, so that few shapes are ever captured."""
-    mask = torch.ones_like(prompts, dtype=torch.bool) if mask is None else mask
-    missing = -prompts.shape[1] % PROMPT_STEP
-    return pad(prompts, (missing, 0)), pad(mask, (missing, 0))

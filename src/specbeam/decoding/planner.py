@@ -29,7 +29,6 @@ from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Reader, Scorer
 from specbeam.decoding.rules import Rule, Strict
 from specbeam.decoding.trace import Batch, Estimate, Trace, estimate
-from specbeam.decoding.tree import TokenTree
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ def choose_plan(
     """
     rule = rule or Strict()
     trace = Trace.of(target, drafter, batches, beam_width, rule)
-    costs = Costs.of(target, getattr(drafter, "scorer", None), batches[0], beam_width)
+    costs = Costs.of(target, getattr(drafter, "scorer", None), batches[len(batches) // 2], beam_width)
     found = estimates(trace, costs, beam_width)
     finalists = _finalists(found)
     timed: dict[Plan, list[float]] = {plan: [] for plan in finalists}
@@ -152,7 +151,7 @@ def _pass_seconds(scorer: Scorer, prompts: Tensor, mask: Tensor, size: int) -> t
     """Median seconds of a pass over prompt, root and `size` nodes, and of one over `size` nodes more."""
     measured = []
     for _ in range(REPEATS + 1):
-        tree, seconds = TokenTree(prompts, 2, mask), []
+        tree, seconds = scorer.tree(prompts, mask), []
         reader, root = Reader(scorer, tree), torch.zeros_like(prompts[:, :1])
         tokens = scorer.trie.tokens[:1].expand(len(prompts), size)
         for first in (True, False):

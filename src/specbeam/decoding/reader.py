@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 from specbeam.decoding.cache import Empty, SlotLayer, empty_cache
-from specbeam.decoding.graphs import Graphs
-from specbeam.decoding.support import TESTED_FAMILIES, check_attention, check_trie
+from specbeam.decoding.graphs import Graphs, padded
+from specbeam.decoding.support import TESTED_FAMILIES, check_attention, check_logits, check_trie
 from specbeam.decoding.tree import ROOT, TokenTree
 from specbeam.errors import SpecbeamError
 from specbeam.trie import Trie
@@ -60,7 +60,12 @@ class Scorer:
             if model.trie is not trie or model.normalise != normalise:
                 raise SpecbeamError("this Scorer was made for another trie or normalisation: make one for this search")
             return model
+        if not isinstance(model, PreTrainedModel):
+            raise SpecbeamError(
+                f"expected a model of transformers, got {type(model).__name__}; fold adapters in by merge_and_unload()"
+            )
         check_attention(model)
+        check_logits(model)
         if model.base_model is model or model.get_output_embeddings() is None:
             raise SpecbeamError(f"{type(model).__name__}: expected a causal language model with a body and a head")
         if model.config.model_type not in TESTED_FAMILIES:
@@ -81,6 +86,12 @@ class Scorer:
     def columns(self) -> Tensor:
         """int64 [edges + C]: the column of `logits` that holds each edge's token (see Trie.columns)."""
         return self.trie.columns if self.normalise == "children" else self.trie.padded_tokens
+
+    def tree(self, prompts: Tensor, mask: Tensor | None = None) -> TokenTree:
+        """A tree on `prompts` int64 [B, P] for a search in the trie, padded as captured passes need it."""
+        if self.graphs:
+            prompts, mask = padded(prompts, mask)
+        return TokenTree(prompts, self.trie.depth - 1, mask)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """float32 [..., columns] from the last hidden states [..., hidden]."""
@@ -121,7 +132,7 @@ class Reader:
     def keep(self, rows: Tensor) -> None:
         """Go on with the prompts `rows` only; the tree has to keep them too."""
         if self.scorer.graphs:
-            self._captured = self.scorer.graphs.move(self._captured, self._captured.capacity, rows)
+            self._captured.keep(rows)
         else:
             for layer in self._cache.layers:
                 layer.keep(rows)
@@ -135,7 +146,7 @@ class Reader:
         first = self.calls == 0
         if self.scorer.graphs:
             if slots > self._captured.capacity:
-                self._captured = self.scorer.graphs.move(self._captured, slots)
+                self._captured = self.scorer.graphs.grown(self._captured, slots)
             inputs = self.tree.inputs(nodes, prompt=first, slots=self._captured.capacity)
             return self._captured.read(places=places, **inputs)
         inputs = self.tree.inputs(nodes, prompt=first, slots=slots)

@@ -24,6 +24,12 @@ def check_attention(model: PreTrainedModel) -> None:
         )
 
 
+def check_logits(model: PreTrainedModel) -> None:
+    """Raise SpecbeamError for a model that changes the logits after its head, which is applied here by itself."""
+    if getattr(model.config.get_text_config(), "final_logit_softcapping", None):
+        raise SpecbeamError("the model caps its logits (final_logit_softcapping), which the search does not follow")
+
+
 def check_trie(model: PreTrainedModel, trie: Trie) -> None:
     """Raise SpecbeamError unless the model can write every token of the trie."""
     written = model.get_output_embeddings().weight.shape[0]
@@ -63,5 +69,12 @@ def check_search(model: PreTrainedModel, prompts: Tensor, trie: Trie, beam_width
                 f"a prompt of {prompts.shape[1]} tokens and an identifier of {trie.depth} exceed the model's {name} of "
                 f"{length}: shorten prompt.history"
             )
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    short = rope.get("original_max_position_embeddings")
+    if rope.get("rope_type") in ("longrope", "dynamic") and short and prompts.shape[1] + trie.depth - 1 > short:
+        raise SpecbeamError(
+            f"a prompt of {prompts.shape[1]} tokens and an identifier of {trie.depth} exceed {short}, beyond which the "
+            f"positions of this model ({rope['rope_type']}) depend on what else is read: shorten prompt.history"
+        )
     if trie.tokens.device != prompts.device:
         raise SpecbeamError(f"trie on {trie.tokens.device}, prompts on {prompts.device}: move one with .to(device)")

@@ -20,7 +20,6 @@ from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Scorer
 from specbeam.decoding.rules import Coupled, Rule, Strict
 from specbeam.decoding.search import DraftedLevel, Search, untimed
-from specbeam.decoding.tree import TokenTree
 from specbeam.errors import SpecbeamError
 
 Batch = tuple[Tensor, Tensor]
@@ -167,9 +166,9 @@ def _drafted(
     target: Scorer, drafter: Drafter, prompts: Tensor, mask: Tensor, beam_width: int, plan: Plan, rule: Rule
 ) -> list[DraftedLevel]:
     """The levels of the first round that drafted anything, with their needed widths."""
-    tree = TokenTree(prompts, target.trie.depth - 1, mask)
+    tree = target.tree(prompts, mask)
     traced = Search(target, tree, beam_width, rule, drafter, plan, untimed)
     traced.trace = []
     with torch.inference_mode():
-        traced.run(noise.streams(prompts, mask))
+        traced.run(noise.streams(tree.prompts, tree.mask))
     return next(drafted for drafted in traced.trace if drafted)

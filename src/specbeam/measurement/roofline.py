@@ -110,7 +110,7 @@ class Passes:
     def _measured(self, scorer: Scorer, nodes: int, with_prompt: bool) -> float:
         # Attention sees the whole cache under a mask, so where in the tree the nodes hang makes no difference to time.
         prompts, mask = self.batch
-        tree = TokenTree(prompts, max(1, scorer.trie.depth - 1), mask)
+        tree = scorer.tree(prompts, mask)
         root = torch.full_like(prompts[:, :1], ROOT)
         attached = tree.attach(scorer.trie.tokens[:1].expand(len(prompts), nodes), root.expand(-1, nodes))
         if with_prompt:
