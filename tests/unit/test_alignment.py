@@ -28,6 +28,7 @@ OBJECTIVES = {
     "atspeed_s in the authors' form": ("atspeed_s", {"temperature": 0.1, "softmax_of": "probabilities"}),
     "atspeed_s without density": ("atspeed_s", {"density": "off"}),
     "atspeed_r": ("atspeed_r", {"temperature": 0.5}),
+    "treekd": ("treekd", {"alpha": 0.8}),
 }
 each_objective = pytest.mark.parametrize(("objective", "changes"), OBJECTIVES.values(), ids=OBJECTIVES.keys())
 with_and_without_prompt = pytest.mark.parametrize("loss_on_prompt", [True, False], ids=["prompt", "item alone"])
@@ -78,7 +79,9 @@ def at_prefix(sample, logits, item, depth):
 
 
 def slow_alignment(sample, items, objective, settings, beam_width):
-    """Mean over the objective's sequences and their positions of its term."""
+    """Mean over the objective's sequences and their positions of its term; of treekd, see docs/method.md."""
+    if objective == "treekd":
+        return slow_tree_distillation(sample, items)
     sequences = items[-1:] if objective in ("wordkd", "tvdkd") else items[:-1]
     terms = []
     for item in sequences:
@@ -97,6 +100,18 @@ def slow_alignment(sample, items, objective, settings, beam_width):
                 form = {"temperature": settings.temperature, "softmax_of": settings.softmax_of}
                 terms.append(slow.atspeed_s(p, q, k=beam_width, density=settings.density, **form))
     return sum(terms) / len(terms)
+
+
+def slow_tree_distillation(sample, items):
+    """KL(p || q) at every recorded state but those of the last depth: the root whole, others 1 / trajectories each."""
+    found = {}
+    for item in items:
+        logits = logits_along(sample.prompt, item)
+        for depth in range(LENGTH - 1):
+            q, p, _ = at_prefix(sample, logits, item, depth)
+            found[depth, tuple(item[:depth])] = slow.forward_kl(p, q)
+    assert len(found) == sum(len(states) for states in sample.tree.states[:-1])
+    return sum(kl if depth == 0 else kl / TRAJECTORIES for (depth, _), kl in found.items()) / LENGTH
 
 
 def slow_cross_entropy(sample, items, *, loss_on_prompt):
@@ -151,7 +166,7 @@ def test_gradients_are_finite_although_users_are_padded(objective, changes):
     assert any(gradient.abs().sum() > 0 for gradient in gradients)
 
 
-@pytest.mark.parametrize("objective", ["wordkd", "tvdkd", "atspeed_r", "atspeed_s"])
+@pytest.mark.parametrize("objective", ["wordkd", "tvdkd", "treekd", "atspeed_r", "atspeed_s"])
 def test_a_draft_that_is_the_teacher_has_nothing_left_to_learn(objective):
     sample, items = user(6, 4)
     own = [np.full_like(log_p, -np.inf) for log_p in sample.log_p]

@@ -81,9 +81,10 @@ class Run:
 
     def evaluate(self, name, objective="sft", **changes):
         output = self.folder / f"{name}.parquet"
+        trees = self.folder / f"{name}-trees.parquet"
         evaluate(
             prepared=self.prepared, target=self.model("target"), draft=self.model(objective), objective=objective,
-            dataset="synthetic", output=output, settings=settings("evaluate", **changes), threads=1,
+            dataset="synthetic", output=output, trees=trees, settings=settings("evaluate", **changes), threads=1,
         )  # fmt: skip
         return records.read([output], "evaluation")
 
@@ -138,6 +139,27 @@ def test_training_twice_gives_the_same_weights(run, tmp_path):
     )  # fmt: skip
     again, first = (load_file(folder / "model.safetensors") for folder in (tmp_path / "model", run.model("base")))
     assert all((again[name] == weight).all() for name, weight in first.items())
+
+
+def test_a_draft_can_be_distilled_from_the_target(run, tmp_path):
+    files = {"prepared": run.prepared, "model": tmp_path / "model", "losses": tmp_path / "loss.csv", "threads": 1}
+    training = {**CONFIG["draft"].get("training", {}), "distil": True}
+    distil = settings("train_draft", draft={**CONFIG["draft"], "training": training})
+    train_draft(settings=distil, target=run.model("target"), **files)
+    assert pd.read_csv(tmp_path / "loss.csv")["train_loss"].is_monotonic_decreasing
+    for chosen, target in ((distil, None), (settings("train_draft"), run.model("target"))):
+        with pytest.raises(SpecbeamError, match="train-draft: draft.training.distil is"):
+            train_draft(settings=chosen, target=target, **files)
+
+
+def test_trees_are_compared_for_every_size_in_both_shapes_and_lists_stay_the_targets_own(run, evaluation):
+    trees = records.read([run.folder / "evaluation-trees.parquet"], "trees")
+    assert set(trees["shape"]) == {"flat", "shaped"}
+    assert (trees.groupby(["shape", "size"])["user"].nunique() == trees["user"].nunique()).all()
+    for row in trees.itertuples():
+        assert sum(map(int, row.widths.split())) <= row.size
+    assert trees["same_as_target"].all()
+    assert trees["target_calls"].between(1, 4).all()
 
 
 def test_no_stage_leaves_a_half_written_file(run, evaluation, timing):

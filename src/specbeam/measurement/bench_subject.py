@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from specbeam import models, settings
+from specbeam.data.popularity import popularity
 from specbeam.decoding.drafters import ModelDrafter, PriorDrafter
 from specbeam.decoding.inputs import SearchInputs, left_padded
 from specbeam.decoding.reader import Scorer
@@ -137,11 +138,12 @@ def of_run(folder: Path, *, objectives: Sequence[str], drafts: Mapping[str, Path
         )
     random.Random(values.seed).shuffle(histories)
     prompts = [inputs.builder(history) for history in histories]
+    bought = popularity(inputs.data.users, inputs.data.catalogue)
     return Subject(
         name=f"{folder.parent.name}/{folder.name}",
         target=scorer(folder / "target" / "model", values.target.model.dtype),
-        drafters={name: ModelDrafter.of(scorer(at, values.draft.model.dtype)) for name, at in places.items()},
-        prior=PriorDrafter.of(inputs.trie),
+        drafters={name: ModelDrafter.of(scorer(at, values.draft.model.dtype), bought) for name, at in places.items()},
+        prior=PriorDrafter.of(inputs.trie, bought),
         identifiers=inputs.builder.identifiers,
         constraint=values.decoding.constraint,
         prompts=prompts[: loading.users],

@@ -41,7 +41,9 @@ def noting(trie: Trie) -> Iterator[list[LookUp]]:
 
 
 def share(trie: Trie, make: Callable[[], object], device: torch.device, repeats: int) -> dict[str, float]:
-    """Time of the look-ups in `trie` (Trie.edges) that `make` does, and of all that it does.
+    """Time of the look-ups in `trie` that `make` does, and of all that it does.
+
+    A look-up finds the edges out of a level's beams, and the logit of each (Trie.edges, Trie.columns).
 
     The look-ups are repeated on the very states and widths that it asked for. Returns lookups (how many),
     lookup_seconds, seconds and share.
@@ -59,7 +61,7 @@ def _seconds(trie: Trie, asked: list[LookUp], device: torch.device) -> float:
     start = time.perf_counter()
     for _ in range(ROUNDS):
         for states, width in asked:
-            trie.edges(states, width)
+            trie.columns[trie.edges(states, width)[0]]
     wait(device)
     return (time.perf_counter() - start) / ROUNDS
 
