@@ -34,7 +34,7 @@ NOT_READ = {
     # Read for a pretrained model alone; patience, when an epoch is no better than the one before.
     "prepare": {"target.model.revision"},
     "train_target": {"target.model.revision", "target.model.dtype", "target.training.patience"},
-    "train_draft": {"draft.model.revision", "draft.training.patience"},
+    "train_draft": {"draft.model.revision", "draft.training.patience", "target.model.dtype"},  # the last, to distil
     "align": {"alignment.training.patience"},
     # What is timed depends on it, through --threads.
     "time": {"threads.timing"},
@@ -105,7 +105,8 @@ def test_every_stage_reads_all_that_it_declares(reads, tmp_path):
     files = {"base": base, "trajectories": [train], "valid": valid, "model": draft, "losses": tmp_path / "c.csv"}
     reads("align", lambda s: align(settings=s, objective="atspeed_s", **files, **of), "atspeed_s")
     files = {"target": target, "dataset": "synthetic", "output": tmp_path / "out.parquet"}
-    reads("evaluate", lambda s: evaluate(settings=s, draft=draft, objective="atspeed_s", **files, **of))
+    trees = {"draft": draft, "objective": "atspeed_s", "trees": tmp_path / "trees.parquet"}
+    reads("evaluate", lambda s: evaluate(settings=s, **trees, **files, **of))
     reads("time", lambda s: time_methods(settings=s, drafts={"atspeed_s": draft}, beam_width=2, **files, **of))
 
     for stage, read in reads.of.items():
