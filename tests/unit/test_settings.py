@@ -97,6 +97,11 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
             "draft.model: lora is for the target",
         ),
         ({"draft": {"model": {"base": "."}}}, "draft.model.base: the draft shares the target's tokenizer"),
+        (
+            {"draft": {"training": {"distil": True, "samples": "last_item"}}},
+            "draft.training: distil learns from every item of a sequence: set samples: sequence, or distil: false",
+        ),
+        ({"target": {"training": {"distil": True}}}, "target.training.distil: unknown key; allowed here: loss_on"),
         ({"target": {"model": {"hidden_size": 30, "heads": 4}}}, "hidden_size must be an even multiple of heads"),
         ({"prompt": {"style": "natural"}}, "prompt.style natural needs a text tokenizer: set target.model.base"),
     ],

@@ -42,6 +42,14 @@ def test_one_objective_needs_only_its_own_draft(checkout):
     assert "time_methods" not in planned
 
 
+@pytest.mark.parametrize("distil", [False, True])
+def test_the_first_draft_needs_the_target_only_to_distil_it(checkout, distil):
+    draft = "results/smoke/synthetic/drafts/base/model"
+    planned = checkout.planned(draft, "--config", f"draft={{training: {{distil: {str(distil).lower()}}}}}")
+    assert planned["train_draft"] == 1
+    assert ("train_target" in planned) == distil
+
+
 def test_one_figure_needs_only_what_it_shows(checkout):
     planned = checkout.planned("accepted")
     assert planned["plot_figure"] == 1

@@ -25,7 +25,7 @@ RANKING = ("recommender", "K", "users", "recall", "ndcg", "recall_low", "recall_
 """Columns of ranking.csv, the quality of target and popularity over all test users."""
 
 _VALUES = list(RANKING[3:])
-_FILLS = {"relaxed": "full", "relaxed-ranked": "top", "coupled": "none"}
+_FILLS = {"relaxed": {"markeredgewidth": 0}, "relaxed-ranked": {"markeredgewidth": 0.8, "markerfacecolor": "none"}}
 _REACH = 0.36  # half a stroke's length, in steps of the K axis
 
 
@@ -78,16 +78,19 @@ def draw(quality: pd.DataFrame) -> Figure:
     for axes, (metric, name) in zip(both, METRICS.items(), strict=True):
         handles = _references(axes, quality, metric, beam_widths)
         handles += _strict(axes, quality, metric, beam_widths)
+        handles += _coupled(axes, quality, metric, beam_widths)
         _sampled(axes, quality, metric, beam_widths)
         axes.use_sticky_edges = False  # room above the tallest box
         axes.set_ylabel(name)
         axes.set_ylim(bottom=0)
         style.width_axis(axes, beam_widths)
-    for verification, fill in _FILLS.items():
-        sampled = speculative[speculative["verification"] == verification]["objective"]
-        for handle in style.objective_handles(sampled):
-            handle.set(linestyle="", fillstyle=fill, label=f"{verification}, {handle.get_label()}")
-            handles.append(handle)
+    relaxed = speculative[speculative["verification"].isin(_FILLS)]
+    for handle in style.objective_handles(relaxed["objective"]):
+        handle.set(linestyle="")
+        handles.append(handle)
+    for verification in (name for name in _FILLS if name in set(relaxed["verification"])):
+        marker = {"color": style.INK, "ls": "", "marker": "o", "markersize": 3.6, **_FILLS[verification]}
+        handles.append(Line2D([], [], label=verification, **marker))
     style.legend(figure, handles, columns=3)
     return figure
 
@@ -143,15 +146,24 @@ def _levels(axes: Axes, part: pd.DataFrame, metric: str, beam_widths: list[int],
     return Line2D([], [], **options)
 
 
+def _coupled(axes: Axes, quality: pd.DataFrame, metric: str, beam_widths: list[int]) -> list:
+    """The target's own sample, which every draft gives."""
+    part = quality[quality["verification"] == "coupled"].drop_duplicates("K")
+    if part.empty:
+        return []
+    name, dots = "coupled: the target's own sample", {"ls": (0, (2.5, 1))}
+    return [_levels(axes, part, metric, beam_widths, color=style.GREY, lw=1.2, label=name, **dots)]
+
+
 def _sampled(axes: Axes, quality: pd.DataFrame, metric: str, beam_widths: list[int]) -> None:
-    """The sampled lists of every draft: a marker an objective, filled according to the verification."""
+    """The relaxed lists of every draft: a marker an objective, filled or hollow by the verification."""
     sampled = quality[quality["verification"].isin(_FILLS)]
     objectives = style.in_order(sampled["objective"])
     for (verification, objective), part in sampled.groupby(["verification", "objective"]):
         part = part.sort_values("K")
         places = part["K"].map(beam_widths.index) + style.dodged(objectives.index(objective), len(objectives))
-        options = {"ls": "", "fillstyle": _FILLS[verification], "zorder": 3}
-        axes.plot(places, part[metric], **style.look(objective) | options)
+        options = {"ls": "", "zorder": 3, **_FILLS[verification]}
+        axes.plot(places, part[metric], **{**style.look(objective), **options})
 
 
 def _target(quality: pd.DataFrame) -> pd.DataFrame:
