@@ -87,7 +87,9 @@ def test_a_config_file_is_a_whole_run_and_is_not_merged_with_the_default(checkou
 
 def test_a_key_given_on_the_command_line_overrides_the_config(checkout):
     assert (
-        checkout.planned("--config", "measurement={beam_widths: [5, 10, 20], draft_beam_widths: [20]}")["time_methods"]
+        checkout.planned(
+            "--config", "measurement={beam_widths: [5, 10, 20], draft_beam_widths: [20], tree_nodes: [60]}"
+        )["time_methods"]
         == 3
     )
 
