@@ -58,7 +58,7 @@ def test_the_draft_is_that_of_the_objective(run: Path) -> None:
 
 
 def test_options_are_those_of_the_recommender(run: Path) -> None:
-    assert Recommender.load(run, draft_beam_width=7, draft_length=1).plan(2).steps([0], 4) == [7]
+    assert Recommender.load(run, draft_beam_width=7, draft_length=1).plan(2, 1).steps([0], 4) == [7]
     assert Recommender.load(run, normalise="vocabulary").target.normalise == "vocabulary"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-FROM_ALIGNMENT = {"align_draft": 6, "evaluate_draft": 6, "time_methods": 2, "plot_figure": 5, "summarise_run": 1}
+FROM_ALIGNMENT = {"align_draft": 6, "evaluate_draft": 6, "time_methods": 2, "plot_figure": 6, "summarise_run": 1}
 FROM_TARGET = {
     "train_target": 1,
     "recommend_items": 1,
@@ -56,16 +56,16 @@ def test_nothing_runs_beside_a_timing_job(finished):
         (
             "measurement:",
             "decoding: {constraint: position}\nmeasurement:",
-            {"recommend_items": 1, "evaluate_draft": 6, "time_methods": 2, "plot_figure": 4, "summarise_run": 1},
+            {"recommend_items": 1, "evaluate_draft": 6, "time_methods": 2, "plot_figure": 5, "summarise_run": 1},
         ),
         ("hidden_size: 16", "hidden_size: 32", {"train_draft": 1, **FROM_ALIGNMENT}),
         (
             "atspeed_s: {}",
             "atspeed_s: {alpha: 0.5}",
-            {"align_draft": 1, "evaluate_draft": 1, "time_methods": 2, "plot_figure": 5, "summarise_run": 1},
+            {"align_draft": 1, "evaluate_draft": 1, "time_methods": 2, "plot_figure": 6, "summarise_run": 1},
         ),
         ("repeats: 2", "repeats: 3", FROM_TIMING),
-        ("users: 8", "users: 9", {"evaluate_draft": 6, "plot_figure": 2, "summarise_run": 1}),
+        ("users: 8", "users: 9", {"evaluate_draft": 6, "plot_figure": 3, "summarise_run": 1}),
         ("timing: 1}", "timing: 2}", FROM_TIMING),
         ("evaluation: 1", "evaluation: 2", {}),
         ("datasets:", "source: {mirror: elsewhere}\ndatasets:", {}),
@@ -83,7 +83,7 @@ def test_a_new_beam_width_times_only_that_one(finished):
         "recommend_items": 1,
         "evaluate_draft": 6,
         "time_methods": 1,
-        "plot_figure": 4,
+        "plot_figure": 5,
         "summarise_run": 1,
     }
 
