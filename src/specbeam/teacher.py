@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from specbeam.decoding.reader import Reader, Scorer
 from specbeam.decoding.tree import ROOT, TokenTree
@@ -92,12 +91,15 @@ def children_logits(logits: Tensor, states: Tensor, trie: Trie, depth: int) -> t
 
 @torch.inference_mode()
 def probabilities(
-    model: PreTrainedModel, prompts: Tensor, mask: Tensor, trees: Sequence[TeacherTree], trie: Trie, cpu_trie: Trie
+    scorer: Scorer, prompts: Tensor, mask: Tensor, trees: Sequence[TeacherTree], cpu_trie: Trie
 ) -> list[np.ndarray]:
-    """For each tree the log-probabilities of all its states' children, depth after depth, as one flat float16 array."""
+    """For each tree the log-probabilities of all its states' children, depth after depth, as one flat float16 array.
+
+    `scorer` is made with `normalise: children`; `cpu_trie` is its trie on the CPU.
+    """
+    trie = scorer.trie
     batch, tree = TreeBatch.of(trees, cpu_trie, prompts.device), TokenTree(prompts, trie.depth - 1, mask)
     nodes = batch.attach(tree)
-    scorer = Scorer.of(model, trie, normalise="children")
     logits = Reader(scorer, tree).read(torch.cat(nodes, 1)).split([at.shape[1] for at in nodes], 1)
     flat: list[list[np.ndarray]] = [[] for _ in trees]
     for depth, (at, states) in enumerate(zip(logits, batch.states, strict=True)):

@@ -16,7 +16,7 @@ from inclusion import (
     pair_probabilities,
     sampled_lists,
 )  # fmt: skip
-from models_for_tests import random_catalogue, random_prompt, tiny_model
+from models_for_tests import nearly, random_catalogue, random_prompt, tiny_model
 from specbeam.decoding.drafters import Drafter, ModelDrafter, PriorDrafter
 from specbeam.decoding.lists import Ranking, beam_search, search
 from specbeam.decoding.plan import Plan
@@ -82,23 +82,13 @@ def test_one_relaxed_draft_a_level_is_a_draw_from_the_target(kind: type[Relaxed]
 BROAD = [[2 + first, 20 + second] for first in range(8) for second in range(2)]
 
 
-def near(model: torch.nn.Module, amount: float) -> torch.nn.Module:
-    """`model`, its weights shaken by `amount` of their standard deviation: a draft much like its target."""
-    random = torch.Generator().manual_seed(9)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim > 1:
-                weight.add_(torch.randn(weight.shape, generator=random) * weight.std() * amount)
-    return model
-
-
 @pytest.mark.parametrize("beam_width", [1, 3])
 def test_the_wider_the_draft_the_further_is_relaxed_from_the_targets_own_sample_and_coupled_never_is(
     beam_width: int,
 ) -> None:
     trie = Trie.of(BROAD)
     target = scorer(trie, seed=3, peak=6.0)
-    draft = Scorer.of(near(tiny_model(seed=3, peak=6.0), 0.3), trie, normalise="children")
+    draft = Scorer.of(nearly(tiny_model(seed=3, peak=6.0), 0.3), trie, normalise="children")
     options = {"beam_width": beam_width, "runs": RUNS}
 
     def far(kind: type, width: int) -> float:

@@ -101,7 +101,7 @@ def test_recorded_log_probabilities_come_back_at_the_right_children(tmp_path):
     model = tiny_model(seed=2)
     trie, trees, items = random_trees(3, seed=4)
     prompts, mask = left_padded([3, 8, 5])
-    shard = stored(trie, items, probabilities(model, prompts, mask, trees, trie, trie))
+    shard = stored(trie, items, probabilities(Scorer.of(model, trie, normalise="children"), prompts, mask, trees, trie))
     shard.save(tmp_path / "shard.safetensors")
     for number, (user, tree, log_p) in enumerate(Shard.load(tmp_path / "shard.safetensors").trees(trie)):
         assert user == 100 + number

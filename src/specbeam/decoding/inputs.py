@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from specbeam import models
 from specbeam.data.prepared import Prepared, load
+from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.lists import Ranking
 from specbeam.decoding.reader import Scorer
 from specbeam.prompts import PromptBuilder
@@ -51,6 +52,13 @@ class SearchInputs:
     def scorer(self, folder: Path, dtype: str, normalise: str) -> Scorer:
         """A saved model made ready to score this data set's items."""
         return Scorer.of(self.model(folder, dtype), self.trie, normalise=normalise)
+
+    def sampled_users(self, split: str, users: int | None, seed: int) -> list[tuple[int, Sequence[int], Sequence[int]]]:
+        """(user, history, targets) of `users` users of a split drawn by `seed`, or of all, in the order of users."""
+        asked = history_and_targets(self.data.users, split)
+        if users is not None:
+            asked = asked.sample(min(users, len(asked)), random_state=seed).sort_index()
+        return list(zip(asked["user"], asked["history"], asked["targets"], strict=True))
 
     def prompt(self, history: Sequence[int]) -> Tensor:
         """int64 [1, P]: the prompt for one history of items."""

@@ -15,20 +15,22 @@ import itertools
 import logging
 import random
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from specbeam.clock import median_seconds, timed
 from specbeam.decoding.drafters import Drafter
 from specbeam.decoding.lists import search
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Reader, Scorer
 from specbeam.decoding.rules import Rule, Strict
 from specbeam.decoding.trace import Batch, Estimate, Trace, estimate
+from specbeam.decoding.tree import ROOT, TokenTree
 
 log = logging.getLogger(__name__)
 
@@ -63,17 +65,18 @@ class Costs:
     @classmethod
     def of(cls, target: Scorer, draft: Scorer | None, batch: Batch, beam_width: int) -> "Costs":
         """Measure passes over some sizes of trees below the prompts of `batch`; a drafter without model costs none."""
-        prompts, mask = batch
         sizes = [1, *(beam_width * n for n in (1, 3, 6, 12, 24))]
         passes = {}
         for name, scorer in (("target", target), ("draft", draft)):
-            pairs = [_pass_seconds(scorer, prompts, mask, size) if scorer else (0.0, 0.0) for size in sizes]
-            for reads_prompt, seconds in zip((True, False), zip(*pairs, strict=True), strict=True):
-                passes[name, reads_prompt] = np.array(seconds) / len(prompts)
+            for with_prompt in (True, False):
+                nodes = [size - with_prompt for size in sizes]  # beside the root
+                options = {"with_prompt": with_prompt, "repeats": REPEATS}
+                seconds = [pass_seconds(scorer, batch, n, **options) if scorer else 0.0 for n in nodes]
+                passes[name, with_prompt] = np.array(seconds) / len(batch[0])
         plain = statistics.median(_list_seconds(target, None, batch, beam_width, Plan(), Strict()) for _ in range(5))
         depth, own = target.trie.depth, passes["target", True][0]
         own += (target.trie.depth - 1) * np.interp(beam_width, sizes, passes["target", False])
-        return cls(np.array(sizes), passes, max(0.0, plain / len(prompts) - own) / depth)
+        return cls(np.array(sizes), passes, max(0.0, plain / len(batch[0]) - own) / depth)
 
     def of_pass(self, model: str, nodes: np.ndarray | float, *, prompt: bool) -> np.ndarray:
         """Seconds of a pass over `nodes`."""
@@ -147,39 +150,31 @@ def _finalists(found: Sequence[Estimate]) -> list[Plan]:
 
 
 @torch.inference_mode()
-def _pass_seconds(scorer: Scorer, prompts: Tensor, mask: Tensor, size: int) -> tuple[float, float]:
-    """Median seconds of a pass over prompt, root and `size` nodes, and of one over `size` nodes more."""
-    measured = []
-    for _ in range(REPEATS + 1):
-        tree, seconds = scorer.tree(prompts, mask), []
-        reader, root = Reader(scorer, tree), torch.zeros_like(prompts[:, :1])
-        tokens = scorer.trie.tokens[:1].expand(len(prompts), size)
-        for first in (True, False):
-            nodes = tree.attach(tokens, root.expand_as(tokens))
-            if first:
-                nodes = torch.cat([root, nodes[:, 1:]], 1)
-            _wait(prompts.device)
-            began = time.perf_counter()
-            reader.read(nodes)
-            _wait(prompts.device)
-            seconds.append(time.perf_counter() - began)
-        reader.close()
-        measured.append(seconds)
-    first, after = (statistics.median(column) for column in zip(*measured[1:], strict=True))
-    return first, after
+def pass_seconds(scorer: Scorer, batch: Batch, nodes: int, *, with_prompt: bool, repeats: int) -> float:
+    """Median seconds of one pass over `nodes` nodes of a tree: with the prompt and the root, or after them."""
+    # Attention sees the whole cache under a mask, so where in the tree the nodes hang makes no difference to time.
+    prompts, mask = batch
+    tree, root = scorer.tree(prompts, mask), torch.full_like(prompts[:, :1], ROOT)
+    attached = tree.attach(scorer.trie.tokens[:1].expand(len(prompts), nodes), root.expand(-1, nodes))
+    if with_prompt:
+        asked = torch.cat([root, attached], 1)
+        return median_seconds(lambda: _read_once(scorer, tree, asked), prompts.device, repeats)
+    reader = Reader(scorer, tree)
+    reader.read(root)
+    seconds = median_seconds(lambda: reader.read(attached), prompts.device, repeats)
+    reader.close()
+    return seconds
+
+
+def _read_once(scorer: Scorer, tree: TokenTree, nodes: Tensor) -> None:
+    reader = Reader(scorer, tree)
+    reader.read(nodes)
+    reader.close()
 
 
 def _list_seconds(
     target: Scorer, drafter: Drafter | None, batch: Batch, beam_width: int, plan: Plan, rule: Rule
 ) -> float:
     prompts, mask = batch
-    _wait(prompts.device)
-    began = time.perf_counter()
-    search(target, prompts, mask=mask, beam_width=beam_width, drafter=drafter, plan=plan, rule=rule)
-    _wait(prompts.device)
-    return time.perf_counter() - began
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    options = {"mask": mask, "beam_width": beam_width, "drafter": drafter, "plan": plan, "rule": rule}
+    return timed(partial(search, target, prompts, **options), prompts.device)[0]

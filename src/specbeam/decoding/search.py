@@ -75,7 +75,7 @@ class Prompt:
 
 
 class Search:
-    """One search over a batch of prompts; see `search` in specbeam.decoding for what the parts are."""
+    """One search over a batch of prompts; see `search` in specbeam.decoding.lists for what the parts are."""
 
     def __init__(
         self, scorer: Scorer, tree: TokenTree, beam_width: int, rule: Rule, drafter: Drafter | None, plan: Plan,

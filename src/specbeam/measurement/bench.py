@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from specbeam import provenance
+from specbeam.clock import timed
 from specbeam.decoding.drafters import ModelDrafter, PriorDrafter
 from specbeam.decoding.lists import search
 from specbeam.decoding.plan import Plan
@@ -28,7 +29,6 @@ from specbeam.files import replacing
 from specbeam.measurement import bench_report, lookups
 from specbeam.measurement.bench_methods import KEY, Grid, Method, methods
 from specbeam.measurement.bench_subject import Subject
-from specbeam.measurement.clock import timed
 from specbeam.measurement.records import ENVIRONMENT
 from specbeam.measurement.roofline import Batch, Passes, Roofline, Weights, capped, ceiling, pass_table
 

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 VERIFICATIONS: tuple[str, ...] = get_args(Verification)
 LOSSLESS = ("strict", "coupled")
+KEY = ("method", "verification", "drafter", "objective", "plan")
 CHOOSE = "choose"
 """In place of a plan: let the planner choose one for each draft, verification, K and batch size."""
 
@@ -146,10 +147,7 @@ def _speculative(
 
 def _chosen(subject: Subject, beam_width: int, batch: int, objective: str, verification: str) -> Plan:
     start = time.perf_counter()
-    drafter, rule = (
-        subject.drafters[objective],
-        rule_of(verification, temperature=subject.temperature, seed=subject.seed),
-    )
+    drafter, rule = subject.drafters[objective], rule_of(verification, subject.temperature, subject.seed)
     batches = subject.calibration_batches(batch)
     plan = choose_plan(subject.target, drafter, batches, beam_width=beam_width, rule=rule).plan
     seconds = time.perf_counter() - start
@@ -181,6 +179,3 @@ def token_bytes(model: PreTrainedModel) -> int:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
-
-
-KEY = ("method", "verification", "drafter", "objective", "plan")

@@ -8,28 +8,23 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from specbeam import models, settings
+from specbeam import models
 from specbeam.data.popularity import popularity
 from specbeam.decoding.drafters import ModelDrafter, PriorDrafter
 from specbeam.decoding.inputs import SearchInputs, left_padded
 from specbeam.decoding.reader import Scorer
+from specbeam.decoding.trace import Batch
 from specbeam.errors import SpecbeamError
-from specbeam.measurement.evaluate import sampled_users
+from specbeam.finished_run import DEFAULT_OBJECTIVE, FinishedRun
 from specbeam.measurement.lookups import synthetic_identifiers
 from specbeam.trie import Trie
 
-DEFAULT_OBJECTIVE = "atspeed_s"
 TEXT_TOKENS = 32_000
 """Tokens of a random model besides those of items."""
 CALIBRATION = 32
 """Prompts that a plan is chosen on; they are not timed."""
-
-Batch = tuple[Tensor, Tensor]
-"""Prompts int64 [B, P], padded on the left, and bool [B, P], False at padding."""
 
 
 @dataclass(frozen=True)
@@ -116,21 +111,20 @@ def of_run(folder: Path, *, objectives: Sequence[str], drafts: Mapping[str, Path
     folder. Raises SpecbeamError for a folder that holds no finished run, for an objective without a draft, and if there
     are fewer test users than wanted.
     """
-    folder = Path(folder)
-    values = _settings(folder, loading)
-    inputs = SearchInputs.of(
-        folder / "prepared", values, constraint=values.decoding.constraint, threads=loading.threads
-    )
+    folder, run = Path(folder), FinishedRun.of(folder)
+    asked = {"device": loading.device, "seed": loading.seed}
+    values = run.settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
+    inputs = SearchInputs.of(run.prepared, values, constraint=values.decoding.constraint, threads=loading.threads)
 
     def scorer(place: Path, dtype: str) -> Scorer:
         model = inputs.model(place, loading.dtype or dtype)
         return Scorer.of(model, inputs.trie, normalise=values.decoding.normalise, **loading.faster)
 
-    places = _drafts(folder, objectives)
+    places = _drafts(run, objectives)
     if twice := places.keys() & drafts.keys():
         raise SpecbeamError(f"draft {min(twice)!r}: expected a name that is no objective in use; choose another")
     places |= drafts
-    histories = [history for _, history, _ in sampled_users(inputs, loading.prompts, values.seed)]
+    histories = [history for _, history, _ in inputs.sampled_users("test", loading.prompts, values.seed)]
     if len(histories) < (needed := loading.users + loading.calibration):
         raise SpecbeamError(
             f"{folder}: expected {needed} test users ({loading.users} to time, {loading.calibration} to choose plans "
@@ -141,7 +135,7 @@ def of_run(folder: Path, *, objectives: Sequence[str], drafts: Mapping[str, Path
     bought = popularity(inputs.data.users, inputs.data.catalogue)
     return Subject(
         name=f"{folder.parent.name}/{folder.name}",
-        target=scorer(folder / "target" / "model", values.target.model.dtype),
+        target=scorer(run.target, values.target.model.dtype),
         drafters={name: ModelDrafter.of(scorer(at, values.draft.model.dtype), bought) for name, at in places.items()},
         prior=PriorDrafter.of(inputs.trie, bought),
         identifiers=inputs.builder.identifiers,
@@ -192,30 +186,13 @@ def of_shapes(
     )
 
 
-def _settings(folder: Path, loading: Loading) -> settings.Settings:
-    """The parts of the run's config that a search reads; the others may be of an older version."""
-    config = folder.parent / "config.yaml"
-    for part in (folder / "prepared", folder / "target" / "model", config):
-        if not part.exists():
-            raise SpecbeamError(
-                f"{folder}: expected a data set's folder of a finished run, such as results/default/synthetic; "
-                f"{part} is missing"
-            )
-    values = yaml.safe_load(config.read_text(encoding="utf-8"))
-    parts = {name: values[name] for name in ("seed", "device", "prompt", "decoding")}
-    parts |= {name: {"model": values[name]["model"]} for name in ("target", "draft")}
-    changed = {"device": loading.device, "seed": loading.seed}
-    parts |= {name: value for name, value in changed.items() if value is not None}
-    return settings.parse(parts, source=str(config))
-
-
-def _drafts(folder: Path, objectives: Sequence[str]) -> dict[str, Path]:
-    there = {path.parent.name: path for path in sorted(folder.glob("drafts/*/model")) if path.parent.name != "base"}
+def _drafts(run: FinishedRun, objectives: Sequence[str]) -> dict[str, Path]:
+    there = run.drafts
     if not objectives:
         objectives = [DEFAULT_OBJECTIVE] if DEFAULT_OBJECTIVE in there else list(there)[:1]
     for name in objectives:
         if name not in there:
-            raise SpecbeamError(f"{folder}: no draft {name!r}; this run has {', '.join(there) or 'none'}")
+            raise SpecbeamError(f"{run.folder}: no draft {name!r}; this run has {', '.join(there) or 'none'}")
     return {name: there[name] for name in objectives}
 
 

@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.drafters import Drafter, ModelDrafter
 from specbeam.decoding.inputs import SearchInputs
 from specbeam.decoding.lists import Ranking, search
@@ -37,22 +36,23 @@ def evaluate(
     scorer = inputs.scorer(target, settings.target.model.dtype, normalise)
     drafter = ModelDrafter.of(inputs.scorer(draft, settings.draft.model.dtype, normalise))
     rows = []
-    users = sampled_users(inputs, measured.users, settings.seed)
-    for user, history, targets in tqdm(list(users), desc=f"evaluate {objective}", unit="user", disable=None):
+    own_sample = rule_of("coupled", settings.decoding.temperature, settings.seed)
+    users = inputs.sampled_users("test", measured.users, settings.seed)
+    for user, history, targets in tqdm(users, desc=f"evaluate {objective}", unit="user", disable=None):
         prompt, wanted = inputs.prompt(history), inputs.data.catalogue.rows(targets)
         for k in measured.beam_widths:
             own = search(scorer, prompt, beam_width=k)
+            expected = dict.fromkeys(measured.verifications, own)
+            if "coupled" in expected:  # lossless too, but relative to the target's own sample
+                expected["coupled"] = search(scorer, prompt, beam_width=k, rule=own_sample)
             rows.append(_row(inputs, own, own, wanted, verification="target", K=k, N=0, user=user))
             for n in measured.draft_beam_widths:
                 if n < k:
                     continue  # N below K can accept no level
                 for verification in measured.verifications:
                     found = speculate(scorer, drafter, prompt, settings, verification=verification, k=k, n=n)
-                    expected = own
-                    if verification == "coupled":  # lossless too, but relative to the target's own sample
-                        rule = rule_of(verification, temperature=settings.decoding.temperature, seed=settings.seed)
-                        expected = search(scorer, prompt, beam_width=k, rule=rule)
-                    rows.append(_row(inputs, found, expected, wanted, verification=verification, K=k, N=n, user=user))
+                    keys = {"verification": verification, "K": k, "N": n, "user": user}
+                    rows.append(_row(inputs, found, expected[verification], wanted, **keys))
     frame = pd.DataFrame(rows)
     strict = frame.loc[frame["verification"] == "strict", "same_as_target"]
     log.info("%s: %d of %d strict lists are the target's own, item for item", objective, strict.sum(), len(strict))
@@ -61,14 +61,6 @@ def evaluate(
         table.insert(0, "dataset", dataset)
         table.insert(1, "objective", objective)
         records.write(table, path, kind=kind, **provenance(settings, inputs, threads))
-
-
-def sampled_users(inputs: SearchInputs, users: int | None, seed: int) -> Any:
-    """(user, history, targets) of `users` test users drawn by `seed`, or of all."""
-    asked = history_and_targets(inputs.data.users, "test")
-    if users is not None:
-        asked = asked.sample(min(users, len(asked)), random_state=seed).sort_index()
-    return zip(asked["user"], asked["history"], asked["targets"], strict=True)
 
 
 def speculate(

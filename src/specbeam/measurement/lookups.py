@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from specbeam.clock import median_seconds, wait
 from specbeam.errors import SpecbeamError
-from specbeam.measurement.clock import median_seconds, wait
 from specbeam.trie import Trie
 
 IDENTIFIER_LENGTH = 4

@@ -11,21 +11,19 @@ from functools import partial
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from specbeam.clock import timed
 from specbeam.decoding.plan import Plan
-from specbeam.decoding.reader import Reader, Scorer
-from specbeam.decoding.tree import ROOT, TokenTree
-from specbeam.measurement.clock import median_seconds, timed
+from specbeam.decoding.planner import pass_seconds
+from specbeam.decoding.reader import Scorer
+from specbeam.decoding.trace import Batch
 from specbeam.trie import Trie
 
 READ_AT_LEAST, READ_AT_MOST = 1 << 20, 4 << 30
 """Bytes of the tensor whose reading is timed: as many as the weights, so that both fit the same caches, or neither."""
 ATTEMPTS = 7
 """A rate is that of the fastest of so many attempts."""
-
-Batch = tuple[Tensor, Tensor]
-"""Prompts int64 [B, P], padded on the left, and bool [B, P], False at padding."""
 
 
 @dataclass(frozen=True)
@@ -103,30 +101,9 @@ class Passes:
         """Seconds of one pass over `nodes` nodes of a tree: with the prompt and the root, or after them."""
         key = (id(scorer), nodes, with_prompt)
         if key not in self._known:
-            self._known[key] = self._measured(scorer, nodes, with_prompt)
+            options = {"with_prompt": with_prompt, "repeats": self._repeats}
+            self._known[key] = pass_seconds(scorer, self.batch, nodes, **options)
         return self._known[key]
-
-    @torch.inference_mode()
-    def _measured(self, scorer: Scorer, nodes: int, with_prompt: bool) -> float:
-        # Attention sees the whole cache under a mask, so where in the tree the nodes hang makes no difference to time.
-        prompts, mask = self.batch
-        tree = scorer.tree(prompts, mask)
-        root = torch.full_like(prompts[:, :1], ROOT)
-        attached = tree.attach(scorer.trie.tokens[:1].expand(len(prompts), nodes), root.expand(-1, nodes))
-        if with_prompt:
-            asked = torch.cat([root, attached], 1)
-            return median_seconds(lambda: _read_once(scorer, tree, asked), prompts.device, self._repeats)
-        reader = Reader(scorer, tree)
-        reader.read(root)
-        seconds = median_seconds(lambda: reader.read(attached), prompts.device, self._repeats)
-        reader.close()
-        return seconds
-
-
-def _read_once(scorer: Scorer, tree: TokenTree, nodes: Tensor) -> None:
-    reader = Reader(scorer, tree)
-    reader.read(nodes)
-    reader.close()
 
 
 def pass_table(

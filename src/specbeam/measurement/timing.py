@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from specbeam.clock import timed
 from specbeam.decoding.counters import Phases
 from specbeam.decoding.drafters import Drafter, ModelDrafter
 from specbeam.decoding.inputs import SearchInputs
@@ -17,8 +18,7 @@ from specbeam.decoding.lists import search
 from specbeam.decoding.reader import Scorer
 from specbeam.decoding.search import untimed
 from specbeam.measurement import records
-from specbeam.measurement.clock import timed
-from specbeam.measurement.evaluate import provenance, sampled_users, speculate
+from specbeam.measurement.evaluate import provenance, speculate
 from specbeam.measurement.peers import allowed_tokens, generate
 
 Method = dict[str, Any]
@@ -44,7 +44,7 @@ def time_methods(
     }
     methods = _methods(inputs, scorer, drafters, beam_width, settings)
     rows, order = [], random.Random(settings.seed)
-    users = list(sampled_users(inputs, settings.measurement.timing_users, settings.seed))
+    users = inputs.sampled_users("test", settings.measurement.timing_users, settings.seed)
     for user, history, _ in tqdm(users, desc=f"time, K = {beam_width}", unit="user", disable=None):
         prompt = inputs.prompt(history)
         for _, make in methods:

@@ -5,7 +5,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.drafters import Drafter
 from specbeam.decoding.inputs import SearchInputs
 from specbeam.decoding.lists import search
@@ -24,14 +23,15 @@ def compare_trees(inputs: SearchInputs, target: Scorer, drafter: Drafter, settin
     grow until they do. Columns: see specbeam.measurement.records, kind `trees`, without dataset and objective.
     """
     beam_width, levels = max(settings.measurement.beam_widths), target.trie.depth - 1
-    shaping = [history for _, history in _users(inputs, "valid", settings)]
+    users = settings.measurement.tree_users
+    shaping = [history for _, history, _ in inputs.sampled_users("valid", users, settings.seed)]
     batches = [(prompts, mask) for _, prompts, mask in inputs.batches(shaping, BATCH, name="shape trees")]
     trace, plans = Trace.of(target, drafter, batches, beam_width, Strict()), []
     for size in sorted({max(size, levels * beam_width) for size in settings.measurement.tree_nodes}):
         plans.append(("flat", size, Plan((size // max(levels, 1),) * levels)))
         plans.append(("shaped", size, best_tree(trace, beam_width, size)))
     rows = []
-    for user, history in _users(inputs, "test", settings):
+    for user, history, _ in inputs.sampled_users("test", users, settings.seed):
         prompt = inputs.prompt(history)
         own = search(target, prompt, beam_width=beam_width)
         for shape, size, plan in plans:
@@ -51,10 +51,3 @@ def compare_trees(inputs: SearchInputs, target: Scorer, drafter: Drafter, settin
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _users(inputs: SearchInputs, split: str, settings: Any) -> list[tuple[int, list[int]]]:
-    """(user, history) of `measurement.tree_users` users of a split, drawn by the run's seed."""
-    asked = history_and_targets(inputs.data.users, split)
-    asked = asked.sample(min(settings.measurement.tree_users, len(asked)), random_state=settings.seed).sort_index()
-    return list(zip(asked["user"], asked["history"], strict=True))

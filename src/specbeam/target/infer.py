@@ -10,7 +10,8 @@ import pandas as pd
 from specbeam.data.popularity import popularity_ranking
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs
-from specbeam.decoding.lists import beam_search
+from specbeam.decoding.lists import search
+from specbeam.decoding.reader import Scorer
 from specbeam.files import replacing
 from specbeam.ranking import ndcg_at, recall_at
 
@@ -25,14 +26,14 @@ def recommend(*, prepared: Path, model: Path, lists: Path, ranking: Path, settin
     recall, ndcg, and 95 % bootstrap intervals over users), atomically.
     """
     inputs = SearchInputs.of(prepared, settings, constraint=settings.decoding.constraint, threads=threads)
-    target = inputs.model(model, settings.target.model.dtype)
+    target = inputs.scorer(model, settings.target.model.dtype, settings.decoding.normalise)
     asked = history_and_targets(inputs.data.users, "test")
     wanted = [inputs.data.catalogue.rows(targets) for targets in asked["targets"]]
     widths = settings.measurement.beam_widths
     popular = popularity_ranking(inputs.data.users, inputs.data.catalogue, max(widths))
     tables, ratings = [], []
     for width in widths:
-        rows, scores = _search(inputs, target, list(asked["history"]), width, settings.decoding.normalise)
+        rows, scores = _search(inputs, target, list(asked["history"]), width)
         ratings.append(rate("target", width, rows, wanted, settings.seed))
         ratings.append(rate("popularity", width, [popular] * len(wanted), wanted, settings.seed))
         tables.append(_table(width, asked["user"], rows, scores))
@@ -63,13 +64,13 @@ def _table(width: int, users: Sequence[int], rows: list[list[int]], scores: list
 
 
 def _search(
-    inputs: SearchInputs, target: Any, histories: list[list[int]], width: int, normalise: str
+    inputs: SearchInputs, target: Scorer, histories: list[list[int]], width: int
 ) -> tuple[list[list[int]], list[list[float]]]:
     """Identifier rows and scores of every history's list; a row is -1 where no such item exists."""
     rows: list[list[int]] = [[]] * len(histories)
     scores: list[list[float]] = [[]] * len(histories)
     for chosen, prompts, mask in inputs.batches(histories, BATCH, name=f"target, K = {width}"):
-        found = beam_search(target, prompts, inputs.trie, beam_width=width, mask=mask, normalise=normalise)
+        found = search(target, prompts, beam_width=width, mask=mask)
         for i, list_, list_scores in zip(chosen, inputs.rows(found), found.scores.tolist(), strict=True):
             rows[i], scores[i] = list_, list_scores
     return rows, scores

@@ -10,7 +10,8 @@ import torch
 
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs
-from specbeam.decoding.lists import beam_search
+from specbeam.decoding.lists import search
+from specbeam.decoding.reader import Scorer
 from specbeam.teacher import Shard, TeacherTree, probabilities
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,9 @@ def record(
     Trajectories follow the trie, whatever constraint the measurements use. Logs users a second and bytes a user.
     """
     inputs = SearchInputs.of(prepared, settings, constraint="trie", threads=threads)
-    target = inputs.model(model, settings.target.model.dtype)
+    normalise, target = settings.decoding.normalise, inputs.model(model, settings.target.model.dtype)
+    searched = Scorer.of(target, inputs.trie, normalise=normalise)
+    teacher = Scorer.of(target, inputs.trie, normalise="children")
     asked = history_and_targets(inputs.data.users, split)
     if split == "train" and settings.trajectories.users is not None:
         asked = asked.sample(min(len(asked), settings.trajectories.users), random_state=settings.seed).sort_index()
@@ -40,8 +43,7 @@ def record(
     values: list[np.ndarray] = [np.empty(0)] * len(asked)
     start = time.perf_counter()
     for chosen, prompts, mask in inputs.batches(histories, BATCH, name=f"trajectories, {split}"):
-        normalise = settings.decoding.normalise
-        found = beam_search(target, prompts, inputs.trie, beam_width=width, mask=mask, normalise=normalise)
+        found = search(searched, prompts, beam_width=width, mask=mask)
         found_paths = inputs.trie.walk(found.sequences).cpu().numpy()
         exists = found.scores.isfinite().cpu().numpy()
         trees = [
@@ -49,7 +51,7 @@ def record(
         ]
         paths[chosen, : exists.shape[1]] = np.where(exists[..., None], found_paths, -1)
         scores[chosen, : exists.shape[1]] = found.scores.cpu().numpy()
-        for i, log_p in zip(chosen, probabilities(target, prompts, mask, trees, inputs.trie, trie), strict=True):
+        for i, log_p in zip(chosen, probabilities(teacher, prompts, mask, trees, trie), strict=True):
             values[i] = log_p
     offsets = np.cumsum([0, *(len(v) for v in values)])
     log_p = np.concatenate(values) if values else np.empty(0, np.float16)
