@@ -14,14 +14,12 @@ from typing import Annotated
 
 import typer
 
-from specbeam import bench_verb, parent, recommend_verb, reports
+from specbeam import bench_verb, parent, recommend_verb, reports, training_verbs
 from specbeam.errors import SpecbeamError
 from specbeam.options import (
     Config,
     Dataset,
     Figure,
-    Losses,
-    Model,
     Objective,
     Prepared,
     SettingsOption,
@@ -49,7 +47,8 @@ def main() -> None:
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the bars of libraries too, which would fill the logs
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for client in ("httpx", "httpx2"):
+        logging.getLogger(client).setLevel(logging.WARNING)  # they log addresses, which may be signed
     try:
         app()
     except SpecbeamError as error:
@@ -95,13 +94,7 @@ def prepare(
     stage.prepare(raw=raw, prepared=prepared, model=StageSettings.read("prepare", settings).target.model)
 
 
-@app.command()
-def train_target(settings: SettingsOption, prepared: Prepared, model: Model, losses: Losses, threads: Threads) -> None:
-    """Train the target; keep the epoch with the best validation loss."""
-    from specbeam.target import train as stage
-
-    values = StageSettings.read("train_target", settings)
-    stage.train_target(prepared=prepared, settings=values, model=model, losses=losses, threads=threads)
+app.command()(training_verbs.train_target)
 
 
 @app.command()
@@ -118,6 +111,20 @@ def infer_target(
 
     values = StageSettings.read("infer_target", settings)
     stage.recommend(prepared=prepared, model=model, lists=lists, ranking=ranking, settings=values, threads=threads)
+
+
+@app.command()
+def rate_baselines(
+    settings: SettingsOption,
+    prepared: Prepared,
+    ranking: Annotated[Path, typer.Option(help="Recall and NDCG to write (csv).")],
+    threads: Threads,
+) -> None:
+    """Recommend items to all test users by item-to-item counts and SASRec, and rate the lists."""
+    from specbeam.baselines import rate as stage
+
+    values = StageSettings.read("rate_baselines", settings)
+    stage.rate_baselines(prepared=prepared, ranking=ranking, settings=values, threads=threads)
 
 
 @app.command()
@@ -148,48 +155,10 @@ def record_trajectories(
     )
 
 
-@app.command()
-def train_draft(
-    settings: SettingsOption,
-    prepared: Prepared,
-    model: Model,
-    losses: Losses,
-    threads: Threads,
-    target: Annotated[Path | None, typer.Argument(help="Folder of the target, for draft.training.distil.")] = None,
-) -> None:
-    """Train the draft that every objective starts from."""
-    from specbeam.target import draft as stage
-
-    values = StageSettings.read("train_draft", settings)
-    stage.train_draft(prepared=prepared, settings=values, model=model, losses=losses, threads=threads, target=target)
+app.command()(training_verbs.train_draft)
 
 
-@app.command()
-def align(
-    trajectories: Annotated[list[Path], typer.Argument(help="Recorded shards of the training prompts.")],
-    objective: Annotated[Objective, typer.Option(help="What the draft is aligned by.")],
-    settings: SettingsOption,
-    prepared: Prepared,
-    base: Annotated[Path, typer.Option(help="Folder of the draft to start from.")],
-    valid: Annotated[Path, typer.Option(help="Recorded validation prompts.")],
-    model: Model,
-    losses: Losses,
-    threads: Threads,
-) -> None:
-    """Align the draft to the target by one objective."""
-    from specbeam.alignment import train as stage
-
-    stage.align(
-        prepared=prepared,
-        base=base,
-        trajectories=trajectories,
-        valid=valid,
-        objective=objective.value,
-        settings=StageSettings.read("align", settings, objective=objective.value),
-        model=model,
-        losses=losses,
-        threads=threads,
-    )
+app.command()(training_verbs.align)
 
 
 @app.command()
@@ -199,6 +168,7 @@ def evaluate(
     target: Target,
     draft: Annotated[Path, typer.Option(help="Folder of the aligned draft.")],
     objective: Annotated[Objective, typer.Option(help="What the draft was aligned by, for the records.")],
+    draft_seed: Annotated[int, typer.Option(min=0, help="Which of draft.seeds it was trained with, for the records.")],
     dataset: Dataset,
     output: Annotated[Path, typer.Option(help="Records to write (parquet).")],
     trees: Annotated[Path, typer.Option(help="Records of target calls by drafted tree to write (parquet).")],
@@ -212,6 +182,7 @@ def evaluate(
         target=target,
         draft=draft,
         objective=objective.value,
+        draft_seed=draft_seed,
         dataset=dataset,
         output=output,
         trees=trees,
@@ -263,7 +234,9 @@ def plot(
 
 @app.command()
 def summarise(
-    inputs: Annotated[list[Path], typer.Argument(help="Evaluation and timing records, and the target's ranking.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Evaluation and timing records, and rankings of target and baselines.")
+    ],
     output: Annotated[Path, typer.Option(help="Table to write (csv); its text goes beside it (.txt).")],
     run: Annotated[str, typer.Option(help="Name of the run, for the heading.")],
 ) -> None:

@@ -12,7 +12,7 @@ from specbeam.errors import SpecbeamError
 from specbeam.stages import FIGURES
 
 Objective = StrEnum("Objective", list(get_args(typed.Objective)))
-Figure = StrEnum("Figure", list(FIGURES))
+Figure = StrEnum("Figure", [*FIGURES, "ablations"])
 Split = StrEnum("Split", ["train", "valid"])
 
 SettingsOption = Annotated[
@@ -23,6 +23,7 @@ Prepared = Annotated[Path, typer.Option(help="Folder that `specbeam prepare` wro
 Model = Annotated[Path, typer.Option(help="Folder of the model to write.")]
 Target = Annotated[Path, typer.Option(help="Folder of the target model.")]
 Losses = Annotated[Path, typer.Option(help="Loss curve to write (csv).")]
+Seed = Annotated[int, typer.Option(min=0, help="Which of draft.seeds: of first weights and the order of batches.")]
 Config = Annotated[Path, typer.Argument(help="Config file.")]
 Dataset = Annotated[str, typer.Option(help="Name of the data set, for the records.")]
 

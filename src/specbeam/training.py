@@ -1,26 +1,35 @@
-"""The training loop that the target, the draft and its alignment share: accelerate, AdamW, early stopping.
+"""The training loop that the target, the draft and its alignment share: accelerate, AdamW, early stopping, resuming.
 
 A stage brings samples, a way to batch them and a loss; the loop brings epochs, precision, accumulation, the schedule,
-the choice of the best epoch, and the record of losses.
+the choice of the best epoch, checkpoints, and the record of losses. Several processes (specbeam.launch) share every
+batch: each passes its part forward and backward, and the gradients are summed.
 """
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import send_to_device
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object, send_to_device
 from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from specbeam import models
+from specbeam.batches import batches, split, step_seed
+from specbeam.checkpoints import Checkpoints, Progress, job_of, named, part_of, settle
 from specbeam.errors import SpecbeamError
+from specbeam.files import replacing
+from specbeam.launch import is_main
+from specbeam.optimizer import adamw, moments, rate, restore_moments, sum_gradients, trained_weights
 from specbeam.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -36,7 +45,10 @@ IGNORED = -100
 
 @dataclass
 class Task:
-    """What a stage trains on. Samples are anything with a length (in tokens), by which batches are formed."""
+    """What a stage trains on. Samples are anything with a length (in tokens), by which batches are formed.
+
+    Nothing here may keep a random state of its own: what is random draws from torch's, which is seeded at each step.
+    """
 
     train: Sequence[Any]
     valid: Sequence[Any]
@@ -45,17 +57,54 @@ class Task:
     loss: Callable[[PreTrainedModel, Batch], Losses]
     """Mean losses of a batch; "loss" is minimised, the others are recorded."""
     valid_loss: Callable[[PreTrainedModel, Batch], Losses]
-    """The same for validation, which decides the epoch that is kept."""
+    """The same for validation."""
+    assess: Callable[[PreTrainedModel], dict[str, float]] | None = None
+    """Further measures of the model, in eval mode, after each epoch: columns of the table of losses."""
+    merit: Callable[[dict[str, float]], float] = lambda row: -row["valid_loss"]
+    """What a row of the table is worth, the higher the better: decides which epoch is kept, and when to stop."""
+    weight: Callable[[Any], float] = lambda sample: 1
+    """How much a sample counts in the mean that `loss` takes: 1 in a mean over samples, in one over tokens its number
+    of targets. So a batch's loss is the same however passes and processes share it."""
+    valid_weight: Callable[[Any], float] = lambda sample: 1
+    """The same for `valid_loss`."""
+
+
+def fit_and_save(
+    network: PreTrainedModel, task: Task, settings: TrainingSettings, *, seed: int, device: torch.device, name: str,
+    model: Path, losses: Path,
+) -> None:  # fmt: skip
+    """`fit`, then write the model folder and the loss table, atomically; in a launch only the main process writes.
+
+    Checkpoints lie beside the model folder, in `<model>-checkpoint`; when all is written, the last epoch's weights
+    stay there.
+    """
+    checkpoint = model.with_name(f"{model.name}-checkpoint")
+    trained, table = fit(network, task, settings, seed=seed, device=device, name=name, checkpoint=checkpoint)
+    if is_main():
+        models.save(trained, model)
+        with replacing(losses) as temporary:
+            table.to_csv(temporary, index=False)
+        settle(checkpoint)
 
 
 def fit(
-    model: PreTrainedModel, task: Task, settings: TrainingSettings, *, seed: int, device: torch.device, name: str
-) -> tuple[PreTrainedModel, pd.DataFrame]:
+    model: PreTrainedModel, task: Task, settings: TrainingSettings, *, seed: int, device: torch.device, name: str,
+    checkpoint: Path | None = None,
+) -> tuple[PreTrainedModel, pd.DataFrame]:  # fmt: skip
     """Train `model` and return it with the weights of its best epoch, and the losses.
 
     The losses have one row an epoch: epoch, step, train_loss, valid_loss (nats), every other loss that the task
-    records, and `kept`, True for the epoch whose weights are returned. The order of batches depends on `seed` alone.
-    Raises SpecbeamError when there is nothing to train on or a loss is not finite.
+    records, what it assesses, and `kept`, True for the epoch whose weights are returned. The order of batches depends
+    on `seed` and the epoch alone.
+
+    With a folder `checkpoint` the state is written there after every epoch, and inside one every
+    `settings.checkpoint_minutes`. When the same job is called again after a kill, it goes on from there and returns
+    just what it would have returned; a finished one returns at once. What another job left there (other samples,
+    settings, weights to start from, code, ...) is replaced. In the end the folder holds `last.safetensors`, the weights
+    of the last epoch, and those of the best one, which are what `fit` returns.
+
+    Raises SpecbeamError when there is nothing to train on, the processes that the settings ask for were not launched,
+    or a loss or gradient is not finite; the last checkpoint is then from before.
     """
     if not task.train or not task.valid:
         raise SpecbeamError(
@@ -64,129 +113,184 @@ def fit(
         )
     if device.type == "cpu" and settings.precision == "float16":
         raise SpecbeamError(f"{name}: float16 training needs a GPU; set training.precision to bfloat16 or float32")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # for dropout, which has no generator of its own
-        return _fit(model, task, settings, seed, device, name)
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
+        return _Training(model, task, settings, seed, device, name, checkpoint).run()
 
 
-def _fit(
-    model: PreTrainedModel, task: Task, settings: TrainingSettings, seed: int, device: torch.device, name: str
-) -> tuple[PreTrainedModel, pd.DataFrame]:
-    AcceleratorState._reset_state()  # or a second training in one process could not have another precision
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[settings.precision])
-    if settings.precision == "float32":
-        model = model.float()
-    order = np.random.default_rng(seed)
-    steps = settings.epochs * math.ceil(len(task.train) / settings.batch_size)
-    optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98))
-    model, optimizer = accelerator.prepare(model, optimizer)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, settings.warmup))
-    rows, best = [], None
-    with tqdm(total=steps, desc=name, unit="step", disable=None) as progress:
-        for epoch in range(1, settings.epochs + 1):
-            batches = (_split(b, settings.micro_batch_size) for b in _batches(task.train, settings.batch_size, order))
-            train_loss = _train_epoch(accelerator, model, task, batches, optimizer, schedule, progress, name)
-            valid = _validate(accelerator, model, task, settings.micro_batch_size)
-            _check_finite(valid["loss"], "validation loss", name, schedule.last_epoch)
-            valid_loss = valid.pop("loss")
-            step = {"epoch": epoch, "step": schedule.last_epoch}
-            rows.append({**step, "train_loss": train_loss, "valid_loss": valid_loss, **valid})
-            log.info("%s: epoch %d of %d, train %.4f, valid %.4f", name, epoch, settings.epochs, train_loss, valid_loss)
-            if best is None or valid_loss < rows[best]["valid_loss"]:
-                best, weights = len(rows) - 1, _trained_weights(accelerator.unwrap_model(model))
-            elif len(rows) - 1 - best >= settings.patience:
-                log.info("%s: no better validation loss for %d epochs, stopping", name, settings.patience)
-                break
-    model = accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # from here on its passes are not autocast
-    unknown = model.load_state_dict(weights, strict=False).unexpected_keys  # what was not trained is not in `weights`
-    if unknown:
-        raise RuntimeError(f"weights of the best epoch that the model does not know: {unknown}")
-    losses = pd.DataFrame(rows)
-    losses["kept"] = losses.index == best
-    return model.eval(), losses
+class _Training:
+    """One call of `fit`."""
 
-
-def _train_epoch(
-    accelerator: Accelerator, model: Any, task: Task, batches: Iterator[list[list[Any]]], optimizer: Any, schedule: Any,
-    progress: Any, name: str,
-) -> float:  # fmt: skip
-    """One step a batch, whose parts add up their gradients, each sample with the same weight; returns the mean loss."""
-    model.train()
-    total, count = 0.0, 0
-    for parts in batches:
-        size, value = sum(map(len, parts)), 0.0
-        for samples in parts:
-            batch = send_to_device(task.collate(samples), accelerator.device)
-            with accelerator.autocast():
-                loss = task.loss(model, batch)["loss"] * (len(samples) / size)
-            accelerator.backward(loss)
-            value += loss.item()
-        _check_finite(value, "loss", name, schedule.last_epoch + 1)
-        accelerator.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        total, count = total + value * size, count + size
-        progress.update()
-        progress.set_postfix(loss=f"{value:.3f}", refresh=False)
-    return total / count
-
-
-@torch.no_grad()
-def _validate(accelerator: Accelerator, model: Any, task: Task, size: int) -> dict[str, float]:
-    """Mean validation losses, each sample with the same weight."""
-    model.eval()
-    totals: dict[str, float] = {}
-    for start in range(0, len(task.valid), size):
-        samples = list(task.valid[start : start + size])
-        with accelerator.autocast():
-            losses = task.valid_loss(model, send_to_device(task.collate(samples), accelerator.device))
-        for key, value in losses.items():
-            totals[key] = totals.get(key, 0.0) + value.item() * len(samples)
-    return {key: value / len(task.valid) for key, value in totals.items()}
-
-
-def _batches(samples: Sequence[Any], size: int, order: np.random.Generator) -> Iterator[list[Any]]:
-    """Shuffled batches of similar lengths (sorted within blocks of 50 batches), to save padding."""
-    shuffled = order.permutation(len(samples))
-    lengths = np.array([len(samples[i]) for i in shuffled])
-    blocks = (range(start, min(start + 50 * size, len(samples))) for start in range(0, len(samples), 50 * size))
-    chunks = []
-    for block in blocks:
-        in_order = np.array(block)[np.argsort(lengths[block], kind="stable")]
-        chunks += [shuffled[in_order[i : i + size]] for i in range(0, len(in_order), size)]
-    for number in order.permutation(len(chunks)):
-        yield [samples[i] for i in chunks[number]]
-
-
-def _split(samples: list[Any], size: int) -> list[list[Any]]:
-    """The parts of a batch that one forward pass takes each."""
-    return [samples[start : start + size] for start in range(0, len(samples), size)]
-
-
-def _check_finite(value: float, what: str, name: str, step: int) -> None:
-    if not math.isfinite(value):
-        raise SpecbeamError(
-            f"{name}: expected a finite {what}, got {value} at step {step}; "
-            "lower the learning rate, or train in float32"
+    def __init__(
+        self, model: PreTrainedModel, task: Task, settings: TrainingSettings, seed: int, device: torch.device,
+        name: str, checkpoint: Path | None,
+    ) -> None:  # fmt: skip
+        AcceleratorState._reset_state()  # or a second training in one process could not have another precision
+        self.accelerator = accelerator = Accelerator(
+            cpu=device.type == "cpu",
+            mixed_precision=MIXED_PRECISION[settings.precision],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],  # others wait while one assesses
         )
+        if settings.processes > 1 and accelerator.num_processes == 1:
+            raise SpecbeamError(
+                f"{name}: training.processes is {settings.processes}, but this is a single process: start it by the "
+                "command line (specbeam train-target and so on) or accelerate launch, or set processes: 1"
+            )
+        if settings.gradient_checkpointing and not getattr(model, "supports_gradient_checkpointing", False):
+            raise SpecbeamError(
+                f"{name}: {type(model).__name__} cannot compute activations again: expected "
+                "training.gradient_checkpointing false, got true; turn it off"
+            )
+        if settings.precision == "float32":
+            model = model.float()
+        own = [part for part in (__name__, getattr(task.loss, "__module__", "")) if part.startswith("specbeam.")]
+        job = job_of(
+            model, [list(task.train), list(task.valid)], settings,
+            modules=own, seed=seed, device=device.type, processes=accelerator.num_processes,
+        )  # fmt: skip
+        if any(other != job for other in gather_object([job])):
+            raise SpecbeamError(f"{name}: expected all processes of a launch to have the same data and weights: {job}")
+        self.checkpoints = Checkpoints(
+            checkpoint, job, minutes=settings.checkpoint_minutes, writes=accelerator.is_main_process, name=name
+        )
+        self.model = model.to(accelerator.device)
+        self.task, self.settings, self.seed, self.name = task, settings, seed, name
+        self.optimizer = accelerator.prepare_optimizer(adamw(model, settings))
+        self.steps = math.ceil(len(task.train) / settings.batch_size)  # an epoch
+        self.at = Progress()
+        self.best: dict[str, Tensor] = {}
 
+    def run(self) -> tuple[PreTrainedModel, pd.DataFrame]:
+        self._resume()
+        if self.settings.gradient_checkpointing:
+            self.model.activation_checkpointing_enable()
+        self.bar = tqdm(
+            total=self.settings.epochs * self.steps, initial=self._step(), desc=self.name, unit="step",
+            disable=None if self.accelerator.is_main_process else True,
+        )  # fmt: skip
+        with self.bar:
+            while not self.at.finished:
+                self._train_epoch()
+                self._end_epoch()
+        if self.settings.gradient_checkpointing:
+            self.model.activation_checkpointing_disable()
+        self._load(self.best)
+        losses = pd.DataFrame(self.at.rows)
+        losses["kept"] = losses.index == self.at.best
+        return self.model.eval(), losses
 
-def _trained_weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    """A copy, on the CPU, of the weights that training changes (of a large adapted model a small part)."""
-    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
+    def _step(self) -> int:
+        """Optimiser steps done."""
+        return (self.at.epoch - 1) * self.steps + self.at.done
 
+    def _train_epoch(self) -> None:
+        """One step a batch, from the first that is not done."""
+        at, process = self.at, self.accelerator.process_index
+        self.model.train()
+        order = batches(self.task.train, self.settings.batch_size, seed=self.seed, epoch=at.epoch)
+        for samples in islice(order, at.done, None):
+            torch.manual_seed(step_seed(self.seed, at.epoch, at.done, process))  # for dropout
+            weight = sum(map(self.task.weight, samples))
+            loss = self._train_batch(samples, weight)
+            at.done, at.total, at.weight = at.done + 1, at.total + loss * weight, at.weight + weight
+            self.bar.update()
+            self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if self.checkpoints.due():
+                self._write()
 
-def _groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices only, as usual."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    def _train_batch(self, samples: list[Any], weight: float) -> float:
+        """One step on this process's share, part by part; returns the mean loss of the whole batch."""
+        accelerator, total, step = self.accelerator, 0.0, self._step()
+        share = samples[accelerator.process_index :: accelerator.num_processes]
+        for part in split(share, self.settings.micro_batch_size):
+            batch = send_to_device(self.task.collate(part), accelerator.device)
+            with accelerator.autocast():
+                loss = self.task.loss(self.model, batch)["loss"] * (sum(map(self.task.weight, part)) / weight)
+            accelerator.backward(loss)
+            total += loss.item()
+        total = sum(gather_object([total]))
+        self._check_finite(total, "loss", step + 1)
+        if accelerator.num_processes > 1:
+            sum_gradients(trained_weights(self.model).values())
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        if accelerator.scaler is None:  # it leaves out such steps itself
+            self._check_finite(norm.item(), "gradient", step + 1)
+        relative = rate(step, steps=self.settings.epochs * self.steps, warmup=self.settings.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * relative
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return total
 
+    @torch.no_grad()
+    def _end_epoch(self) -> None:
+        """Validate, add a row to the table, and keep the weights if they are the best."""
+        at, settings = self.at, self.settings
+        self.model.eval()
+        valid = self._validate()
+        self._check_finite(valid["loss"], "validation loss", self._step())
+        losses = {"train_loss": at.total / at.weight, "valid_loss": valid.pop("loss"), **valid, **self._assess()}
+        at.rows.append({"epoch": at.epoch, "step": self._step(), **losses})
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        log.info("%s: epoch %d of %d, %s", self.name, at.epoch, settings.epochs, shown)
+        if at.best is None or self.task.merit(at.rows[-1]) > self.task.merit(at.rows[at.best]):
+            at.best = len(at.rows) - 1
+            self.best = {name: weight.cpu().clone() for name, weight in trained_weights(self.model).items()}
+            self.checkpoints.write_best(at.epoch, self.best)
+        elif len(at.rows) - 1 - at.best >= settings.patience:
+            log.info("%s: no better epoch for %d epochs, stopping", self.name, settings.patience)
+            at.finished = True
+        at.finished = at.finished or at.epoch == settings.epochs
+        at.epoch, at.done, at.total, at.weight = at.epoch + 1, 0, 0.0, 0.0
+        self._write()
 
-def _rate(step: int, steps: int, warmup: float) -> float:
-    """Learning rate relative to its peak: linear warm-up, then a cosine down to a tenth."""
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, steps - rising))))
+    def _validate(self) -> dict[str, float]:
+        """Mean validation losses, shared out to the processes."""
+        accelerator, task, totals = self.accelerator, self.task, {}
+        share = list(task.valid[accelerator.process_index :: accelerator.num_processes])
+        for part in split(share, self.settings.micro_batch_size):
+            with accelerator.autocast():
+                losses = task.valid_loss(self.model, send_to_device(task.collate(part), accelerator.device))
+            for key, value in losses.items():
+                totals[key] = totals.get(key, 0.0) + value.item() * sum(map(task.valid_weight, part))
+        shares, weight = gather_object([totals]), sum(map(task.valid_weight, task.valid))
+        return {key: sum(share.get(key, 0.0) for share in shares) / weight for key in shares[0]}
+
+    def _assess(self) -> dict[str, float]:
+        """The task's own measures, from the main process."""
+        measures = [{}]
+        if self.task.assess and self.accelerator.is_main_process:
+            measures = [{key: float(value) for key, value in self.task.assess(self.model).items()}]
+        return broadcast_object_list(measures)[0]
+
+    def _resume(self) -> None:
+        """Go on from the checkpoint, if this job left one."""
+        if saved := self.checkpoints.read():
+            scaler, progress = saved.progress.pop("scaler"), saved.progress
+            self.at, self.best = Progress(**progress), saved.best or {}
+            log.info("%s: going on after step %d", self.name, self._step())
+            self._load(part_of(saved.tensors, "model"))
+            restore_moments(self.optimizer, part_of(saved.tensors, "moments"))
+            if scaler:
+                self.accelerator.scaler.load_state_dict(scaler)
+        self.accelerator.wait_for_everyone()  # nobody writes while another still reads
+
+    def _load(self, weights: dict[str, Tensor]) -> None:
+        unknown = self.model.load_state_dict(weights, strict=False).unexpected_keys  # what was not trained is not in it
+        if unknown:
+            raise RuntimeError(f"saved weights that the model does not know: {unknown}")
+
+    def _write(self) -> None:
+        scaler = self.accelerator.scaler
+        tensors = named("model", trained_weights(self.model))
+        if not self.at.finished:
+            tensors |= named("moments", moments(self.optimizer))
+        progress = {**asdict(self.at), "scaler": scaler.state_dict() if scaler else None}
+        best = None if self.at.best is None else self.at.rows[self.at.best]["epoch"]
+        self.checkpoints.write(tensors, progress, best_epoch=best)
+
+    def _check_finite(self, value: float, what: str, step: int) -> None:
+        if not math.isfinite(value):
+            raise SpecbeamError(
+                f"{self.name}: expected a finite {what}, got {value} at step {step}; "
+                "lower the learning rate, or train in float32"
+            )

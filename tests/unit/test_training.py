@@ -1,46 +1,17 @@
 """The training loop: what is learned, which epoch is kept, when it stops, and that it can be repeated."""
 
 import math
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
 from models_for_tests import VOCABULARY, tiny_model
 from specbeam.errors import SpecbeamError
-from specbeam.settings import TrainingSettings
-from specbeam.target.train import Sample, collate
+from specbeam.target.train import _loss
 from specbeam.training import Task, fit
-
-CPU = torch.device("cpu")
-
-
-class Line(torch.nn.Module):
-    """y = w x + b."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight, self.bias = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
-
-    def forward(self, x):
-        return self.weight * x + self.bias
-
-
-def settings(**changes):
-    return TrainingSettings(**{"epochs": 3, "batch_size": 8, "micro_batch_size": 8, "precision": "float32", **changes})
-
-
-def points(count):
-    """Samples on a line: (x, y), whose length is the same for all."""
-    xs = torch.randn(count, generator=torch.Generator().manual_seed(count)).tolist()
-    return [(x, 3 * x - 1) for x in xs]
-
-
-def squares(model, batch):
-    return {"loss": (model(batch[:, 0]) - batch[:, 1]).square().mean()}
-
-
-def line_task(count=32, *, valid_loss=squares):
-    return Task(points(count), points(8), torch.tensor, squares, valid_loss)
+from training_for_tests import CPU, Line, dropout_model, language_task, line_task, points, settings, squares
 
 
 def train(task, seed=1, **changes):
@@ -57,19 +28,6 @@ def scripted(values, weights):
         return {"loss": torch.tensor(next(left))}
 
     return loss
-
-
-def language_task():
-    """Tokens that count upwards, from anywhere: the next one is always known."""
-    samples = [Sample([2 + (start + i) % 20 for i in range(4 + start % 5)], 2) for start in range(20)]
-
-    def loss(model, batch):
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        return {
-            "loss": torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten())
-        }
-
-    return Task(samples, samples, lambda batch: collate(batch, 0), loss, loss)
 
 
 def test_a_language_model_learns_what_can_be_learned():
@@ -120,14 +78,6 @@ def test_the_returned_model_is_in_eval_mode_and_computes_in_float32():
     again.load_state_dict(model.state_dict())
     assert not model.training
     torch.testing.assert_close(model(tokens).logits, again(tokens).logits)
-
-
-def dropout_model():
-    model = tiny_model(seed=2, layers=1)
-    model.config.attention_dropout = 0.3
-    for layer in model.model.layers:
-        layer.self_attn.attention_dropout = 0.3
-    return model
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit():
@@ -216,3 +166,75 @@ def test_frozen_weights_stay_as_they_were():
     model.bias.requires_grad_(False)
     model, _ = fit(model, line_task(), settings(), seed=1, device=CPU, name="line")
     assert model.bias.item() == 0 != model.weight.item()
+
+
+def test_measures_of_the_task_are_columns_and_are_taken_in_eval_mode_after_each_epoch():
+    taken = []
+
+    def assess(model):
+        taken.append(model.weight.item())
+        return {"accepted": len(taken) / 4, "training": model.training}
+
+    weights, losses = train(replace(line_task(), assess=assess))
+    assert losses["accepted"].tolist() == [0.25, 0.5, 0.75]
+    assert losses["training"].tolist() == [0, 0, 0]
+    assert taken[-1] == weights[0].item()
+
+
+def test_merit_decides_which_epoch_is_kept_and_when_to_stop():
+    accepted = iter([1.0, 2.0, 1.5, 2.0, 3.0])
+    task = replace(line_task(), assess=lambda _: {"accepted": next(accepted)}, merit=lambda row: row["accepted"])
+    _, losses = train(task, epochs=5, patience=2)
+    assert losses["kept"].tolist() == [False, True, False, False]
+
+
+def test_samples_count_by_their_weight_however_a_batch_is_split():
+    """Token means: parts with more targets count more."""
+    task = replace(language_task(), weight=lambda sample: len(sample) - 1, valid_weight=lambda sample: len(sample) - 1)
+    task.loss = task.valid_loss = _loss("labels")
+
+    def run(micro):
+        own = settings(batch_size=20, micro_batch_size=micro)
+        return fit(tiny_model(seed=1, layers=1), task, own, seed=1, device=CPU, name="count")[1]
+
+    pd.testing.assert_frame_equal(run(3), run(20), rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gradient_checkpointing_keeps_fewer_activations_and_gives_the_same(precision):
+    def run(again):
+        kept = []
+        task = language_task()
+        inner = task.loss
+
+        def loss(model, batch):
+            with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+                return inner(model, batch)
+
+        task.loss = loss
+        own = settings(gradient_checkpointing=again, precision=precision)
+        model, losses = fit(dropout_model(), task, own, seed=5, device=CPU, name="count")
+        assert not model.is_activation_checkpointing
+        return model.state_dict(), losses, sum(kept)
+
+    (plain, plain_losses, plain_kept), (weights, losses, kept) = run(False), run(True)
+    assert kept < 0.5 * plain_kept
+    pd.testing.assert_frame_equal(losses, plain_losses)
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, plain[name])
+
+
+def test_gradient_checkpointing_of_a_model_that_has_none_is_refused():
+    with pytest.raises(SpecbeamError, match="Line cannot compute activations again: .* turn it off"):
+        train(line_task(), gradient_checkpointing=True)
+
+
+def test_a_gradient_that_is_not_finite_stops_with_a_message():
+    task = replace(line_task(), loss=lambda model, _: {"loss": model.weight.abs().sqrt().sum()})  # 0 has no slope there
+    with pytest.raises(SpecbeamError, match="expected a finite gradient, got nan at step 1"):
+        train(task)
+
+
+def test_several_processes_that_nobody_launched_are_refused():
+    with pytest.raises(SpecbeamError, match=r"training\.processes is 2, but this is a single process: start it by"):
+        train(line_task(), processes=2)

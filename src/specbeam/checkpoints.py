@@ -1,0 +1,184 @@
+"""Where a training stands, on disk: after a kill it goes on from there, to the very same result.
+
+A folder holds `last.safetensors` (weights, AdamW's moments and, as JSON in the file's header, everything else) and
+`best-<epoch>.safetensors` (the weights of the best epoch so far). Each is replaced atomically; a best epoch is written
+before the state that names it, and removed only after one that names another. Random states are not kept: the order of
+batches and every step's dropout follow from the seed and from where the step stands.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from specbeam.digest import code_digest
+from specbeam.files import replacing
+from specbeam.settings import TrainingSettings
+
+log = logging.getLogger(__name__)
+
+LAST = "last.safetensors"
+WITHOUT_EFFECT = {"checkpoint_minutes"}
+"""Settings that change nothing about the result."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training stands, besides its weights and moments."""
+
+    epoch: int = 1
+    done: int = 0
+    """Steps of this epoch."""
+    total: float = 0.0
+    """Their losses, each times its batch's weight."""
+    weight: float = 0.0
+    rows: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    """The table of losses, an epoch each."""
+    best: int | None = None
+    """Index of the best row."""
+    finished: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What a folder held: tensors on the CPU by name, the JSON beside them, and the weights of its best epoch."""
+
+    tensors: dict[str, Tensor]
+    progress: dict[str, Any]
+    best: dict[str, Tensor] | None
+
+
+class Checkpoints:
+    """The checkpoints of one job in `folder` (None keeps none); a process that does not write (`writes`) reads them.
+
+    `job` is what the result depends on (`job_of`): what another job left is ignored, with the reason in the log, and
+    replaced at the next write. `due()` says every so many `minutes` that it is time to write.
+    """
+
+    def __init__(self, folder: Path | None, job: Mapping[str, str], *, minutes: float, writes: bool, name: str) -> None:
+        self._folder, self._job, self._seconds, self._name = folder, dict(job), 60 * minutes, name
+        self._writes = writes and folder is not None
+        self._written = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether this process writes, and the last write was long enough ago."""
+        return self._writes and time.monotonic() - self._written >= self._seconds
+
+    def read(self) -> Saved | None:
+        """What this same job left here; None, with the reason in the log, for anything else."""
+        if self._folder is None or not (self._folder / LAST).exists():
+            return None
+        try:
+            return self._read()
+        except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+            log.warning("%s: %s cannot be read (%r): training from the start", self._name, self._folder, error)
+            return None
+
+    def _read(self) -> Saved | None:
+        with safe_open(self._folder / LAST, "pt") as file:
+            header = file.metadata()
+            job, progress = json.loads(header["job"]), json.loads(header["progress"])
+            if other := sorted(key for key in job.keys() | self._job if job.get(key) != self._job.get(key)):
+                log.info("%s: %s is of a job with other %s: training from the start", self._name, self._folder,
+                         ", ".join(other))  # fmt: skip
+                return None
+            best = None if header["best"] == "none" else self._folder / header["best"]
+            if progress["finished"] and not best.exists():
+                log.info("%s: %s is of a finished job: training from the start", self._name, self._folder)
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Saved(tensors, progress, load_file(best) if best else None)
+
+    def write_best(self, epoch: int, weights: Mapping[str, Tensor]) -> None:
+        """Keep the weights of an epoch that is better than those before it; the next `write` names it."""
+        if self._writes:
+            with replacing(self._folder / _best(epoch)) as temporary:
+                save_file(dict(weights), temporary)
+
+    def write(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any], *, best_epoch: int | None) -> None:
+        """Replace the state; `best_epoch` is None before the first epoch's end."""
+        if not self._writes:
+            return
+        best = "none" if best_epoch is None else _best(best_epoch)
+        header = {"job": json.dumps(self._job), "progress": json.dumps(progress), "best": best}
+        with replacing(self._folder / LAST) as temporary:
+            save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, header)
+        settle(self._folder, keep=best)
+        self._written = time.monotonic()
+
+
+def settle(folder: Path, *, keep: str | None = None) -> None:
+    """Remove the best epochs but `keep`. Without any, what is left of a finished job is its last epoch's weights."""
+    for path in folder.glob(_best("*")):
+        if path.name != keep:
+            path.unlink()
+
+
+def job_of(
+    model: torch.nn.Module, samples: Sequence[Any], settings: TrainingSettings, *, modules: Sequence[str], **others: Any
+) -> dict[str, str]:
+    """Digests of all that a training's result depends on, by kind.
+
+    The model and its weights before training, the `samples` (numbers, arrays, tensors, and dataclasses and lists of
+    them), the settings, the code of specbeam's `modules`, the versions of torch and transformers, and `others` as they
+    print.
+    """
+    values = settings.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+    return {
+        "model": _digest([str(model), str(getattr(model, "config", "")), *model.named_parameters()]),
+        "data": _digest(samples),
+        "settings": _digest(json.dumps(values, sort_keys=True)),
+        "code": _digest([code_digest(module) for module in modules]),
+        "libraries": f"torch {torch.__version__}, transformers {transformers.__version__}",
+        **{key: str(value) for key, value in others.items()},
+    }
+
+
+def named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of one part of a state, under names of their own."""
+    return {f"{part}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def part_of(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """What `named` was given for a part."""
+    start = f"{part}/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _best(epoch: int | str) -> str:
+    return f"best-{epoch}.safetensors"
+
+
+def _digest(value: Any) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    _feed(digest, value)
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    elif isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _feed(digest, getattr(value, field.name))
+    elif isinstance(value, list | tuple) and not all(isinstance(part, int | float | str) for part in value):
+        digest.update(f"{len(value)}".encode())
+        for part in value:
+            _feed(digest, part)
+    else:
+        digest.update(repr(value).encode())
