@@ -1,21 +1,31 @@
 """The only place that builds, loads and saves models; what is saved here is safetensors."""
 
 import logging
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from specbeam import adapters, pretrained
 from specbeam.errors import SpecbeamError
 from specbeam.files import replacing
-from specbeam.settings import LoraSettings, ModelSettings
+from specbeam.settings import ModelSettings
 
 log = logging.getLogger(__name__)
 
 CONTEXT = 1024
 """Positions of a model built from scratch: 200 items of history and a wide tree fit."""
+
+FEW_BITS = ("int8", "int4")
+"""Precisions that need bitsandbytes."""
+
+LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
+"""What transformers raises for files that are damaged or do not fit together."""
 
 
 def choose_device(setting: str) -> torch.device:
@@ -25,42 +35,145 @@ def choose_device(setting: str) -> torch.device:
     return torch.device("cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def create(settings: ModelSettings, tokenizer: Any, *, seed: int) -> PreTrainedModel:
+def create(
+    settings: ModelSettings, tokenizer: Any, *, seed: int, items: Sequence[str] = (), device: torch.device | None = None
+) -> PreTrainedModel:
     """A model ready for training: a new Llama, or `settings.base` with rows for the tokenizer's new item tokens.
 
-    With `settings.lora`, a peft model: adapters on the named projections, and the embedding and the head trained whole,
-    because adapters alone would leave the new item tokens at their random start.
+    A new row starts at the mean of the base's rows, with noise of 1e-9 of their covariance, in the embedding and in the
+    head (transformers' default). Where the base's matrices have rows to spare, tokens take those as they are.
+    With `settings.lora`, a peft model (see specbeam.adapters) that trains the rows of the tokens `items`; with
+    `settings.quantize` its base is held in few bits, on `device`. Raises SpecbeamError for a base that cannot be
+    fetched or loaded, and where few bits cannot be had.
     """
+    device = device or torch.device("cpu")
+    if settings.quantize == "int4" and device.type == "cpu":
+        raise SpecbeamError("quantize: bitsandbytes loses the gradients of int4 weights on CPUs; take int8, or a GPU")
+    few_bits = _few_bits(settings.quantize, _torch_dtype(settings.dtype), device) if settings.quantize else {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = _from_base(settings, tokenizer) if settings.base else _from_scratch(settings, tokenizer)
-        return _with_adapters(model, settings.lora) if settings.lora else model
+        model = _from_base(settings, tokenizer, few_bits) if settings.base else _from_scratch(settings, tokenizer)
+        if settings.lora:
+            return adapters.with_adapters(model, settings.lora, tokenizer.convert_tokens_to_ids([*items]))
+        return model
+
+
+def cut(folder: Path, layers: Sequence[int]) -> PreTrainedModel:
+    """A float32 model ready for training: `layers` (counted from 0, in this order) of the model saved in `folder`.
+
+    Embedding, final norm, head and sizes stay. Raises SpecbeamError for layers that the model does not have.
+    """
+    whole = _read(folder, dtype="auto")
+    config, place = deepcopy(whole.config), _place_of_layers(whole)
+    if missing := sorted(set(layers) - set(range(config.num_hidden_layers))):
+        raise SpecbeamError(
+            f"draft.model.from_target: expected layers of {folder}, which has 0 to {config.num_hidden_layers - 1}, got "
+            f"{', '.join(map(str, missing))}; name only those"
+        )
+    config.num_hidden_layers = len(layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[layer] for layer in layers]
+    weights = {name: weight for name, weight in whole.state_dict().items() if not name.startswith(place)}
+    for new, old in enumerate(layers):
+        own = whole.get_submodule(f"{place}{old}").state_dict()
+        weights |= {f"{place}{new}.{name}": weight for name, weight in own.items()}
+    with torch.random.fork_rng():
+        model = type(whole)(config).float()
+    model.load_state_dict(weights)
+    return model
 
 
 def save(model: PreTrainedModel, folder: Path) -> None:
-    """Write config and safetensors weights to `folder`, atomically; adapters are folded into the weights first."""
+    """Write config and safetensors weights to `folder`, atomically; adapters are folded into the weights first.
+
+    Adapters on a quantised base are folded into that base loaded again in full precision, never into rounded weights.
+    """
     if hasattr(model, "merge_and_unload"):
+        if getattr(model.config, "quantization_config", None):
+            config = model.config
+            exact = _read(Path(config.name_or_path), dtype=config.dtype)
+            model = adapters.moved(model, _with_rows(exact, config.vocab_size))
         model = model.merge_and_unload()
     with replacing(folder) as temporary:
         model.save_pretrained(temporary, safe_serialization=True)
 
 
 def load(folder: Path, *, dtype: str, device: torch.device) -> PreTrainedModel:
-    """A saved model for decoding: on `device`, in eval mode, with the attention that tree decoding needs."""
-    if not (Path(folder) / "config.json").is_file():
-        raise SpecbeamError(f"{folder}: expected a model saved by save_pretrained, found no config.json")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SpecbeamError(f"{folder}: cannot load this model: {error}") from error
-    return model.to(device).eval()
+    """A saved model for decoding: on `device`, in eval mode, with the attention that tree decoding needs.
+
+    `dtype` names a precision of torch, or "int8" or "int4": then the layers' matrices are rounded to that by
+    bitsandbytes, and the rest is bfloat16. Raises SpecbeamError for what cannot be loaded.
+    """
+    rest = _torch_dtype(dtype)
+    if dtype in FEW_BITS:
+        return _read(folder, dtype=rest, **_few_bits(dtype, rest, device)).eval()
+    return _read(folder, dtype=rest).to(device).eval()
 
 
 def parameters(model: PreTrainedModel) -> int:
     """Number of weights."""
     return sum(p.numel() for p in model.parameters())
+
+
+def _read(folder: Path, **options: Any) -> PreTrainedModel:
+    if not (Path(folder) / "config.json").is_file():
+        raise SpecbeamError(f"{folder}: expected a model saved by save_pretrained, found no config.json")
+    options |= {"attn_implementation": "sdpa", "use_safetensors": True, "trust_remote_code": False}
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
+    except LOADING_ERRORS as error:
+        raise SpecbeamError(f"{folder}: cannot load this model: {error}") from error
+    if missing := sorted(found["missing_keys"]):
+        raise SpecbeamError(
+            f"{folder}: expected weights for all that config.json describes, found none for {len(missing)}, such as "
+            f"{missing[0]}: config and weights are not of one model"
+        )
+    return model
+
+
+def _from_base(settings: ModelSettings, tokenizer: Any, few_bits: dict[str, Any]) -> PreTrainedModel:
+    folder = pretrained.files(settings.base, revision=settings.revision, weights=True)
+    dtype = _torch_dtype(settings.dtype) if settings.lora else torch.float32  # what is trained needs float32
+    return _with_rows(_read(folder, dtype=dtype, **few_bits), len(tokenizer))
+
+
+def _with_rows(model: PreTrainedModel, tokens: int) -> PreTrainedModel:
+    if tokens > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(tokens)
+    return model
+
+
+def _torch_dtype(name: str) -> torch.dtype:
+    return torch.bfloat16 if name in FEW_BITS else getattr(torch, name)
+
+
+def _few_bits(name: str, rest: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """Options for transformers to round the layers' matrices while loading; the rest is in the precision `rest`.
+
+    Raises SpecbeamError where that cannot be done.
+    """
+    try:
+        import bitsandbytes
+    except ImportError as error:
+        raise SpecbeamError(
+            f"{name} weights need the package bitsandbytes ({error}): pip install 'specbeam[quantize]', or choose "
+            "float32, bfloat16 or float16 instead"
+        ) from error
+    if device.type not in bitsandbytes.supported_torch_devices:
+        raise SpecbeamError(
+            f"{name} weights: bitsandbytes here supports {', '.join(sorted(bitsandbytes.supported_torch_devices))}, "
+            f"the device is {device.type}; choose another device, or another dtype"
+        )
+    if name == "int8":
+        config = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=rest)
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
+def _place_of_layers(model: PreTrainedModel) -> str:
+    """Where the list of layers stands: "model.layers." in Llama, "transformer.h." in GPT-2."""
+    return next(f"{name}." for name, module in model.named_modules() if isinstance(module, torch.nn.ModuleList))
 
 
 def _from_scratch(settings: ModelSettings, tokenizer: Any) -> PreTrainedModel:
@@ -79,41 +192,3 @@ def _from_scratch(settings: ModelSettings, tokenizer: Any) -> PreTrainedModel:
         attn_implementation="sdpa",
     )
     return LlamaForCausalLM(config)
-
-
-def _from_base(settings: ModelSettings, tokenizer: Any) -> PreTrainedModel:
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            settings.base,
-            revision=settings.revision or "main",
-            dtype=getattr(torch, settings.dtype) if settings.lora else torch.float32,  # what is trained needs float32
-            attn_implementation="sdpa",
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise SpecbeamError(
-            f"cannot load {settings.base} (revision {settings.revision}): expected a hub model that you may read, or a "
-            f"folder with config.json and safetensors weights. {error}"
-        ) from error
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(len(tokenizer))
-    return model
-
-
-def _with_adapters(model: PreTrainedModel, lora: LoraSettings) -> PreTrainedModel:
-    from peft import LoraConfig, get_peft_model
-
-    names = {module: name for name, module in model.named_modules()}
-    trained = {names[m].rpartition(".")[2] for m in (model.get_input_embeddings(), model.get_output_embeddings())}
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.modules,
-        modules_to_save=sorted(trained),
-    )
-    adapted = get_peft_model(model, config)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()  # peft keeps whole modules in the base's precision
-    return adapted

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from specbeam import pretrained
 from specbeam.catalogue import SPECIAL_TOKENS, TOKEN, Catalogue
 from specbeam.data import IDENTIFIERS, SPLITS, file_of
 from specbeam.data.prepared import CATALOGUE, STATISTICS, TOKENIZER, USERS
@@ -48,7 +49,7 @@ def build_tokenizer(catalogue: Catalogue, *, model: ModelSettings) -> Any:
         return _item_tokenizer(catalogue)
     from tokenizers import AddedToken
 
-    tokenizer = _pretrained(model.base, revision=model.revision or "main")
+    tokenizer = pretrained.tokenizer(model.base, revision=model.revision)
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in catalogue.tokens])
     if tokenizer.pad_token_id is None:
         # Padding is masked everywhere, so a token that exists will do; a new one would enlarge the embedding.
@@ -72,18 +73,6 @@ def _item_tokenizer(catalogue: Catalogue) -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=pad, bos_token=begin, eos_token=end, unk_token=unknown
     )
-
-
-def _pretrained(name: str, *, revision: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(name, revision=revision)
-    except (OSError, ValueError) as error:
-        raise SpecbeamError(
-            f"cannot load the tokenizer of {name} at revision {revision}: expected a hub model, or a folder with a "
-            f"model's files. {error}"
-        ) from error
 
 
 def _check_items(users: pd.DataFrame, catalogue: Catalogue, *, raw: Path) -> None:

@@ -17,24 +17,29 @@ from specbeam.trie import Trie
 
 
 def train_draft(
-    *, prepared: Path, settings: Any, model: Path, losses: Path, threads: int, target: Path | None = None
+    *, prepared: Path, settings: Any, seed: int, model: Path, losses: Path, threads: int, target: Path | None = None
 ) -> None:
     """Train the draft as a language model (what a pretrained draft brings from its pre-training), or distil `target`.
 
-    Writes the model folder and the loss table, atomically. Raises SpecbeamError when draft.training.distil is set
-    without a `target`, or a `target` is given that would not be read.
+    The draft is new, pretrained, or some layers of `target`; `seed` decides its first weights and the order of
+    batches, so that runs may train several. Writes the model folder and the loss table, atomically.
+    Raises SpecbeamError when draft.training.distil or draft.model.from_target is set without a `target`, or a `target`
+    is given that would not be read.
     """
     own = settings.draft
-    if own.training.distil != (target is not None):
+    distil, layers = own.training.distil, own.model.from_target
+    if (distil or layers is not None) != (target is not None):
         raise SpecbeamError(
-            f"train-draft: draft.training.distil is {str(own.training.distil).lower()}, so expected "
-            f"{'the folder of the target' if own.training.distil else 'no target'}, got {target or 'none'}"
+            f"train-draft: draft.training.distil is {str(distil).lower()} and draft.model.from_target is "
+            f"{layers or 'null'}, so expected {'no target' if target else 'the folder of the target'}, "
+            f"got {target or 'none'}"
         )
     torch.set_num_threads(threads)
     data = load(prepared)
-    task, builder = task_of(data, settings.prompt, own.training)
-    if target is not None:
+    task, builder = task_of(data, settings, own.training)
+    network = models.create(own.model, data.tokenizer, seed=seed) if layers is None else models.cut(target, layers)
+    if distil:
         device = models.choose_device(settings.device)
         teacher = models.load(target, dtype=settings.target.model.dtype, device=device)
         task = distilled(task, teacher, Trie.of(builder.identifiers).to(device), pad=builder.pad_id)
-    learn(task, own, data.tokenizer, settings, model=model, losses=losses, name="draft")
+    learn(task, network, own, settings, seed=seed, model=model, losses=losses, name="draft")

@@ -1,0 +1,102 @@
+"""Pretrained models and tokenizers: from a folder, or from the hub at a pinned commit.
+
+The only module that speaks to the hub. It fetches configs, tokenizers and safetensors weights, never pickled ones, and
+never runs code of a repository. What is in the hub's cache is taken from there, without a call. The variables of
+huggingface_hub hold: HF_TOKEN, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from specbeam.errors import SpecbeamError
+
+DESCRIPTION = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Files of configs and tokenizers."""
+WEIGHTS = ("model*.safetensors",)
+"""Files of weights; other names (consolidated.safetensors) hold the same once more."""
+SHA256_DIGITS = 64
+
+
+def tokenizer(name: str, *, revision: str | None) -> Any:
+    """The transformers tokenizer of the model `name` (see `files`); raises SpecbeamError if there is none."""
+    folder = files(name, revision=revision, weights=False)
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SpecbeamError(
+            f"cannot load the tokenizer of {name}: expected a tokenizer's files, such as tokenizer.json, in {folder}: "
+            f"{error}"
+        ) from error
+
+
+def files(name: str, *, revision: str | None, weights: bool) -> Path:
+    """The folder with the config and tokenizer of the model `name`, and with its weights if asked for.
+
+    `name` is a folder, or a repository of the hub, which is fetched at `revision`. Raises SpecbeamError if it is
+    missing, may not be read, cannot be reached, has no safetensors weights, or was damaged on its way.
+    """
+    folder = Path(name) if Path(name).is_dir() else _fetched(name, revision or "main", weights=weights)
+    if weights and not list(folder.glob(WEIGHTS[0])):
+        others = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
+        raise SpecbeamError(
+            f"cannot load {name}: expected safetensors weights (model.safetensors, or its shards) in {folder}, found "
+            f"{others or 'none'}. Pickled weights are not loaded: take a revision with safetensors, or convert them "
+            "once with transformers' save_pretrained, and set base to that folder"
+        )
+    return folder
+
+
+def _fetched(name: str, revision: str, *, weights: bool) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    what = f"cannot fetch {name} at revision {revision} from the hub"
+    wanted = [*DESCRIPTION, *(WEIGHTS if weights else ())]
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+    except errors.GatedRepoError as error:
+        raise SpecbeamError(
+            f"{what}: its owner grants access. Expected the token of an account that has it: ask for access on the "
+            "model's page, then set HF_TOKEN or run `hf auth login`"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise SpecbeamError(
+            f"{what}: it has no such revision. Expected a commit of it; the model's page lists them under History"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise SpecbeamError(
+            f"{what}: expected a folder, or a repository such as huggyllama/llama-7b, found neither. Check the name; "
+            "if it is private, set HF_TOKEN or run `hf auth login`"
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        raise SpecbeamError(
+            f"{what}: the hub was not reached, and not all of the model is in the cache. Expected a connection to the "
+            "hub (HF_ENDPOINT, HF_HUB_OFFLINE), or a cache (HF_HOME) that a machine with one has filled"
+        ) from error
+    except errors.HFValidationError as error:
+        raise SpecbeamError(f"{what}: expected a folder, or the name of a repository: {error}") from error
+    except (errors.HfHubHTTPError, OSError) as error:
+        raise SpecbeamError(f"{what}: {str(error).strip()}. Check the token (HF_TOKEN), or try again") from error
+    if weights:
+        _check_downloads(folder)
+    return folder
+
+
+def _check_downloads(folder: Path) -> None:
+    """Compare the weights with their checksums, by which the hub names large files in its cache.
+
+    A file whose bytes are wrong but as many as they should be would load, and nothing else would tell.
+    """
+    for path in sorted(folder.glob(WEIGHTS[0])):
+        blob = path.resolve()
+        if len(blob.name) != SHA256_DIGITS:
+            continue
+        with blob.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != blob.name:
+            raise SpecbeamError(
+                f"{path}: damaged on its way, or since: expected SHA-256 {blob.name}, got {found}; delete {blob} and "
+                "run again"
+            )
