@@ -22,7 +22,10 @@ CONFIG = {
     "draft": {"model": {"hidden_size": 8, "layers": 1, "heads": 2, "intermediate_size": 16}, "training": TRAINING},
     "trajectories": {"beam_width": 4, "users": 30},
     "alignment": {"training": {**TRAINING, "epochs": 1}},
-    "measurement": {"beam_widths": [1, 4], "draft_beam_widths": [3, 4], "users": 7, "timing_users": 2, "repeats": 2},
+    "measurement": {
+        "beam_widths": [1, 4], "draft_beam_widths": [3, 4], "plans": ["flat", "completed"], "users": 7,
+        "timing_users": 2, "repeats": 2,
+    },
 }  # fmt: skip
 OBJECTIVES = ["sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r", "treekd"]
 LOSSES = ["epoch", "step", "train_loss", "valid_loss", "kept"]
@@ -48,20 +51,21 @@ class Run:
     def shard(self, name):
         return self.folder / f"{name}.safetensors"
 
-    def record(self, name, split, shard=0, shards=1):
+    def record(self, name, split, shard=0, shards=1, **trajectories):
+        changed = {**CONFIG["trajectories"], **trajectories}
         record(
             prepared=self.prepared, model=self.model("target"), output=self.shard(name), split=split, shard=shard,
-            shards=shards, settings=settings("record"), threads=1,
+            shards=shards, settings=settings("record", trajectories=changed), threads=1,
         )  # fmt: skip
         return Shard.load(self.shard(name))
 
-    def align(self, objective, name=None, shards=("train-0", "train-1"), **training):
+    def align(self, objective, name=None, shards=("train-0", "train-1"), valid="valid", seed=3, own=None, **training):
         name = name or objective
-        changed = {"training": {**CONFIG["alignment"]["training"], **training}}
+        changed = {"training": {**CONFIG["alignment"]["training"], **training}, "objectives": {objective: own or {}}}
         align(
             prepared=self.prepared, base=self.model("base"), trajectories=[self.shard(shard) for shard in shards],
-            valid=self.shard("valid"), objective=objective, settings=settings("align", objective, alignment=changed),
-            model=self.model(name), losses=self.losses(name), threads=1,
+            valid=self.shard(valid), objective=objective, settings=settings("align", objective, alignment=changed),
+            seed=seed, model=self.model(name), losses=self.losses(name), threads=1,
         )  # fmt: skip
 
     def evaluate(self, name, objective="sft", **changes):
@@ -69,6 +73,7 @@ class Run:
         trees = self.folder / f"{name}-trees.parquet"
         evaluate(
             prepared=self.prepared, target=self.model("target"), draft=self.model(objective), objective=objective,
-            dataset="synthetic", output=output, trees=trees, settings=settings("evaluate", **changes), threads=1,
+            draft_seed=3, dataset="synthetic", output=output, trees=trees, settings=settings("evaluate", **changes),
+            threads=1,
         )  # fmt: skip
         return records.read([output], "evaluation")

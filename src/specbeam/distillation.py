@@ -113,4 +113,9 @@ def distilled(task: Task, target: PreTrainedModel, trie: Trie, *, pad: int) -> T
         how.lessons(target, [sample.tokens for sample in samples], last=last)
         for samples, last in ((task.train, False), (task.valid, True))
     )
-    return Task(train, valid, how.collate, how.loss, how.loss)
+    return Task(train, valid, how.collate, how.loss, how.loss, weight=_taught, valid_weight=_taught)
+
+
+def _taught(lesson: Lesson) -> int:
+    """Items whose tokens a lesson teaches."""
+    return len(lesson.log_p[0])

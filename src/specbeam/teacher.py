@@ -1,18 +1,20 @@
-"""The target's trajectories: its K best identifiers for a prompt and its probabilities along them, as one tree a user.
+"""The target's trajectories: its beams for a prompt and its probabilities along them, as one tree a user.
 
 Trajectories share prefixes, so a user's are a tree of trie states: the root, then the distinct prefixes of length 1 to
-L - 1. The true item's prefixes are in it too. One pass of a model over prompt and tree reads every node once, however
-many trajectories run through it. A shard file holds the trajectories of some users; the tree is rebuilt from them.
+L - 1. The beams that the target's search dropped on its way, and the true item's prefixes, are in it too. One pass of a
+model over prompt and tree reads every node once, however many trajectories run through it. A shard file holds the
+trajectories of some users; the tree is rebuilt from them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from specbeam.decoding.reader import Reader, Scorer
@@ -20,6 +22,12 @@ from specbeam.decoding.tree import ROOT, TokenTree
 from specbeam.errors import SpecbeamError
 from specbeam.files import replacing
 from specbeam.trie import Trie
+
+Mask = Literal["children", "position"]
+"""Which tokens a distribution after a prefix is over: those that the trie allows there, or all that any identifier has
+at that position (the authors' masks, which admit items that do not exist)."""
+
+FORMAT = "specbeam trajectories 2"
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,17 @@ class TeacherTree:
     """int64 [L, 2]: at each depth the true item's position among the states, and its child's column."""
 
     @classmethod
-    def of(cls, paths: np.ndarray, truth: np.ndarray, trie: Trie) -> "TeacherTree":
-        """From the states [K, L] after each token of the trajectories and [L] of the true item's; `trie` on the CPU."""
+    def of(cls, paths: np.ndarray, truth: np.ndarray, trie: Trie, *, beams: np.ndarray | None = None) -> "TeacherTree":
+        """From trie states: [K, L] after each token of the trajectories, [L] of the true item's; `trie` on the CPU.
+
+        And, if they are to be in it, the search's `beams` at each level but the last, [L - 1, W]; -1 stands for none.
+        """
+        beams = np.full((trie.depth - 1, 0), -1) if beams is None else beams
         first_edge, parent_of = trie.first_edge.numpy(), trie.parents.numpy()
         states, parents = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
         for depth in range(1, trie.depth):
-            states.append(np.unique(np.append(paths[:, depth - 1], truth[depth - 1])))
+            dropped = beams[depth - 1][beams[depth - 1] >= 0]
+            states.append(np.unique(np.concatenate([paths[:, depth - 1], truth[depth - 1 : depth], dropped])))
             parents.append(np.searchsorted(states[-2], parent_of[states[-1]]))
         counts, true = [], []
         for depth, (at, width) in enumerate(zip(states, trie.widths, strict=True)):
@@ -89,13 +102,21 @@ def children_logits(logits: Tensor, states: Tensor, trie: Trie, depth: int) -> t
     return logits.gather(2, children.tokens), children.allowed
 
 
-@torch.inference_mode()
-def probabilities(
-    scorer: Scorer, prompts: Tensor, mask: Tensor, trees: Sequence[TeacherTree], cpu_trie: Trie
-) -> list[np.ndarray]:
-    """For each tree the log-probabilities of all its states' children, depth after depth, as one flat float16 array.
+def position_logits(logits: Tensor, states: Tensor, trie: Trie, depth: int) -> tuple[Tensor, Tensor]:
+    """The same over all tokens of that position: [B, M, W] and, the same for all tokens of a state, bool [B, M, W]."""
+    at = logits[..., trie.tokens_at[depth]]
+    return at, (states < trie.dead).unsqueeze(-1).expand_as(at)
 
-    `scorer` is made with `normalise: children`; `cpu_trie` is its trie on the CPU.
+
+@torch.no_grad()  # not inference mode, which would taint what the trie keeps for training
+def probabilities(
+    scorer: Scorer, prompts: Tensor, mask: Tensor, trees: Sequence[TeacherTree], cpu_trie: Trie,
+    *, over: Mask = "children",
+) -> list[np.ndarray]:  # fmt: skip
+    """For each tree the log-probabilities after all its states, depth after depth, as one flat float16 array.
+
+    After a state, those of its children, or, `over` "position", of all tokens of that position. `scorer` is made with
+    `normalise: children`; `cpu_trie` is its trie on the CPU.
     """
     trie = scorer.trie
     batch, tree = TreeBatch.of(trees, cpu_trie, prompts.device), TokenTree(prompts, trie.depth - 1, mask)
@@ -103,8 +124,12 @@ def probabilities(
     logits = Reader(scorer, tree).read(torch.cat(nodes, 1)).split([at.shape[1] for at in nodes], 1)
     flat: list[list[np.ndarray]] = [[] for _ in trees]
     for depth, (at, states) in enumerate(zip(logits, batch.states, strict=True)):
-        edges, allowed = trie.edges(states, trie.widths[depth])
-        values = at.gather(2, scorer.columns[edges])
+        if over == "position":
+            values = at[..., torch.searchsorted(trie.alphabet, trie.tokens_at[depth])]
+            allowed = (states < trie.dead).unsqueeze(-1).expand_as(values)
+        else:
+            edges, allowed = trie.edges(states, trie.widths[depth])
+            values = at.gather(2, scorer.columns[edges])
         log_p = values.masked_fill(~allowed, -torch.inf).log_softmax(-1).half().cpu().numpy()
         for row, (own, keep) in enumerate(zip(log_p, allowed.cpu().numpy(), strict=True)):
             flat[row].append(own[keep])
@@ -123,43 +148,84 @@ class Shard:
     """float32 [U, K]: accumulated log-probabilities."""
     truth: np.ndarray
     """int32 [U, L]: trie states along the true item."""
+    beams: np.ndarray
+    """int32 [U, L - 1, K]: trie states of the search's beams at each level but the last, best first; -1 for none."""
     log_p: np.ndarray
     """float16 [values]: for user after user what `probabilities` gives."""
     offsets: np.ndarray
     """int64 [U + 1]: where each user's values start in log_p."""
+    over: Mask = "children"
+    """Which tokens log_p is over."""
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, atomically."""
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in vars(self).items()}
+        arrays = {name: value for name, value in vars(self).items() if name != "over"}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
         with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"format": "specbeam trajectories 1"})
+            save_file(tensors, temporary, metadata={"format": FORMAT, "over": self.over})
 
     @classmethod
     def load(cls, path: Path) -> "Shard":
         """Read a shard; raises SpecbeamError naming the file if it is missing, damaged or of another kind."""
         try:
-            tensors = load_file(path)
-            return cls(**{name: tensors[name].numpy() for name in cls.__dataclass_fields__})
+            with safe_open(path, "numpy") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise KeyError(f"expected format {FORMAT!r}, found {metadata.get('format')!r}")
+                names = [name for name in cls.__dataclass_fields__ if name != "over"]
+                return cls(**{name: file.get_tensor(name) for name in names}, over=metadata["over"])
         except FileNotFoundError:
             raise SpecbeamError(f"{path}: expected recorded trajectories here, found none; record them first") from None
         except (SafetensorError, KeyError) as error:
             raise SpecbeamError(f"{path}: not a shard of trajectories ({error}); delete it and record again") from error
 
-    def trees(self, trie: Trie) -> list[tuple[int, TeacherTree, list[np.ndarray]]]:
-        """Every user, tree, and log-probabilities float16 [m, C] by depth, -inf at padding; `trie` on the CPU."""
-        first_edge, rebuilt = trie.first_edge.numpy(), []
+    def trees(
+        self, trie: Trie, *, over: Mask = "children", beams: bool = True
+    ) -> list[tuple[int, TeacherTree, list[np.ndarray]]]:
+        """Every user, tree, and log-probabilities float16 [m, C] by depth, -inf at padding; `trie` on the CPU.
+
+        Without `beams` the trees hold trajectories and true items alone, not the beams that the search dropped.
+        With `over` "position" [m, W], over all tokens of that position; raises SpecbeamError if those were not
+        recorded. From them the children's are taken as they are, not normalised again.
+        """
+        if over == "position" and self.over != over:
+            raise SpecbeamError(
+                "these trajectories hold the target's logits of the trie's children alone: record them with "
+                "trajectories.logits: position"
+            )
+        rebuilt = []
         for i, user in enumerate(self.users):
-            paths = self.paths[i][self.paths[i, :, -1] >= 0].astype(np.int64)
-            tree = TeacherTree.of(paths, self.truth[i].astype(np.int64), trie)
-            values, start, levels = self.log_p[self.offsets[i] : self.offsets[i + 1]], 0, []
-            for states, width in zip(tree.states, trie.widths, strict=True):
-                allowed = np.arange(width) < (first_edge[states + 1] - first_edge[states])[:, None]
-                dense = np.full(allowed.shape, -np.inf, dtype=np.float16)
-                dense[allowed] = values[start : start + allowed.sum()]
-                start += allowed.sum()
-                levels.append(dense)
+            paths, dropped = self.paths[i][self.paths[i, :, -1] >= 0].astype(np.int64), self.beams[i].astype(np.int64)
+            truth, values = self.truth[i].astype(np.int64), self.log_p[self.offsets[i] : self.offsets[i + 1]]
+            tree = TeacherTree.of(paths, truth, trie, beams=dropped)
+            levels = self._by_depth(values, tree, trie, over)
+            if not beams:
+                recorded, tree = tree, TeacherTree.of(paths, truth, trie)
+                pairs = zip(levels, recorded.states, tree.states, strict=True)
+                levels = [level[np.isin(states, kept)] for level, states, kept in pairs]
             rebuilt.append((int(user), tree, levels))
         return rebuilt
+
+    def _by_depth(self, values: np.ndarray, tree: TeacherTree, trie: Trie, over: Mask) -> list[np.ndarray]:
+        """One user's `values` as float16 [m, C] (or [m, W], `over` positions) by depth."""
+        first_edge, start, levels = trie.first_edge.numpy(), 0, []
+        for depth, (states, width) in enumerate(zip(tree.states, trie.widths, strict=True)):
+            first = first_edge[states, None]
+            exists = np.arange(width) < first_edge[states + 1, None] - first
+            size = exists.sum() if self.over == "children" else len(states) * len(trie.tokens_at[depth])
+            stored, start = values[start : start + size], start + size
+            if over == "position":
+                levels.append(stored.reshape(len(states), -1))
+                continue
+            children = np.full(exists.shape, -np.inf, dtype=np.float16)
+            if self.over == "position":
+                edges = (first + np.arange(width))[exists]
+                tokens = trie.tokens.numpy()[edges]
+                columns = np.searchsorted(trie.tokens_at[depth].numpy(), tokens)
+                stored = stored.reshape(len(states), -1)[np.nonzero(exists)[0], columns]
+            children[exists] = stored
+            levels.append(children)
+        return levels
 
 
 def _padded(rows: Sequence[np.ndarray], value: int) -> Tensor:

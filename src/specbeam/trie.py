@@ -133,6 +133,21 @@ class Trie:
         return torch.cat([sources.new_tensor([-1]), sources - 1])
 
     @cached_property
+    def edges_at(self) -> tuple[slice, ...]:
+        """For each depth, the edges out of its states; of a trie only, whose states are numbered level by level."""
+        first, last, found = 0, 1, []
+        for _ in range(self.depth):
+            start, stop = self.first_edge[[first, last]].tolist()
+            found.append(slice(start, stop))
+            first, last = start + 1, stop + 1  # state s > 0 ends edge s - 1
+        return tuple(found)
+
+    @cached_property
+    def tokens_at(self) -> tuple[Tensor, ...]:
+        """For each depth int64 [W]: the distinct tokens that some identifier has there, ascending; of a trie only."""
+        return tuple(self.tokens[edges].unique() for edges in self.edges_at)
+
+    @cached_property
     def columns(self) -> Tensor:
         """int64 [edges + C]: the position of each edge's token in `alphabet`; C is the largest width.
 

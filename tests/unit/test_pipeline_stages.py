@@ -6,11 +6,12 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 
-from specbeam.alignment.train import align
 from specbeam.data.prepared import load
 from specbeam.data.sequences import history_and_targets
+from specbeam.decoding.inputs import SearchInputs
 from specbeam.errors import SpecbeamError
 from specbeam.measurement import records
 from specbeam.measurement.timing import time_methods
@@ -20,6 +21,7 @@ from specbeam.target.infer import recommend
 from specbeam.target.train import train_target
 from specbeam.teacher import Shard
 from tiny_run import CONFIG, LOSSES, OBJECTIVES, Run, settings
+from trajectories_for_tests import slow_beams
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,8 @@ def run(tiny_dataset, tmp_path_factory):
     run = Run(tiny_dataset.prepared, tmp_path_factory.mktemp("run"))
     files = {"prepared": run.prepared, "threads": 1}
     train_target(settings=settings("train_target"), model=run.model("target"), losses=run.losses("target"), **files)
-    train_draft(settings=settings("train_draft"), model=run.model("base"), losses=run.losses("base"), **files)
+    draft = {"model": run.model("base"), "losses": run.losses("base"), "seed": 3}
+    train_draft(settings=settings("train_draft"), **draft, **files)
     recommend(
         model=run.model("target"), lists=run.folder / "lists.parquet", ranking=run.folder / "ranking.csv",
         settings=settings("infer_target"), **files,
@@ -67,7 +70,7 @@ def test_training_writes_a_model_and_its_losses(run, name):
 
 def test_training_twice_gives_the_same_weights(run, tmp_path):
     train_draft(
-        prepared=run.prepared, settings=settings("train_draft"), model=tmp_path / "model",
+        prepared=run.prepared, settings=settings("train_draft"), seed=3, model=tmp_path / "model",
         losses=tmp_path / "loss.csv", threads=1,
     )  # fmt: skip
     again, first = (load_file(folder / "model.safetensors") for folder in (tmp_path / "model", run.model("base")))
@@ -75,7 +78,8 @@ def test_training_twice_gives_the_same_weights(run, tmp_path):
 
 
 def test_a_draft_can_be_distilled_from_the_target(run, tmp_path):
-    files = {"prepared": run.prepared, "model": tmp_path / "model", "losses": tmp_path / "loss.csv", "threads": 1}
+    files = {"prepared": run.prepared, "model": tmp_path / "model", "losses": tmp_path / "loss.csv"}
+    files |= {"threads": 1, "seed": 3}
     training = {**CONFIG["draft"].get("training", {}), "distil": True}
     distil = settings("train_draft", draft={**CONFIG["draft"], "training": training})
     train_draft(settings=distil, target=run.model("target"), **files)
@@ -93,6 +97,9 @@ def test_trees_are_compared_for_every_size_in_both_shapes_and_lists_stay_the_tar
         assert sum(map(int, row.widths.split())) <= row.size
     assert trees["same_as_target"].all()
     assert trees["target_calls"].between(1, 4).all()
+    assert (trees["accepted"] + trees["target_calls"] == 4).all()  # every pass adds its bonus level
+    assert (trees["first_accepted"] <= trees["accepted"]).all()
+    assert (trees["target_calls"] - trees["rounds"]).isin([0, 1]).all()
 
 
 def test_no_stage_leaves_a_half_written_file(run, evaluation, timing):
@@ -137,6 +144,7 @@ def test_shards_divide_the_users_and_hold_what_one_shard_would(run):
         np.testing.assert_array_equal(part.users, whole.users[places])
         np.testing.assert_array_equal(part.paths, whole.paths[places])
         np.testing.assert_array_equal(part.truth, whole.truth[places])
+        np.testing.assert_array_equal(part.beams, whole.beams[places])
         np.testing.assert_allclose(part.scores, whole.scores[places], atol=1e-4)
         for user, place in enumerate(range(len(whole.users))[places]):
             own = part.log_p[slice(*part.offsets[user : user + 2])].astype(float)
@@ -151,12 +159,8 @@ def test_more_shards_than_users_leave_some_empty(run):
 
 
 def test_trajectories_are_the_targets_beams_with_their_scores(run):
-    from specbeam.prompts import PromptBuilder
-    from specbeam.trie import Trie
-
-    data, shard = load(run.prepared), Shard.load(run.shard("valid"))
-    builder = PromptBuilder(style="compact", history=6, tokenizer=data.tokenizer, catalogue=data.catalogue)
-    trie = Trie.of(builder.identifiers)
+    inputs = SearchInputs.of(run.prepared, settings("record"), constraint="trie", threads=1)
+    data, trie, shard = inputs.data, inputs.trie, Shard.load(run.shard("valid"))
     asked = history_and_targets(data.users, "valid")
     assert shard.users.tolist() == asked["user"].tolist()
     true_rows = data.catalogue.rows(targets[0] for targets in asked["targets"])
@@ -171,30 +175,67 @@ def test_trajectories_are_the_targets_beams_with_their_scores(run):
             assert total == pytest.approx(score, abs=2e-2)  # halves were added
 
 
+@pytest.mark.parametrize("width", [4, 200], ids=["four beams", "more than there are items"])
+def test_recorded_beams_are_the_best_prefixes_of_every_length_but_the_whole(run, width):
+    inputs = SearchInputs.of(run.prepared, settings("record"), constraint="trie", threads=1)
+    target, catalogue = inputs.model(run.model("target"), "float32"), inputs.builder.identifiers
+    shard = run.record(f"valid-{width}", "valid", beam_width=width)
+    asked = history_and_targets(inputs.data.users, "valid")
+    for user in (0, 7):
+        *inner, whole = slow_beams(target, inputs.builder(asked["history"].iloc[user]), catalogue, width)
+        for level, prefixes in enumerate(inner):
+            states = inputs.trie.walk(torch.tensor(prefixes))[:, -1].tolist()
+            assert shard.beams[user, level].tolist() == states + [-1] * (width - len(states))
+        assert (shard.paths[user, :, -1] >= 0).sum() == len(whole)
+
+
+def test_objectives_over_positions_need_such_trajectories(run):
+    with pytest.raises(SpecbeamError, match="record them with trajectories.logits: position"):
+        run.align("wordkd", name="never", own={"mask": "position"})
+    for name, split in (("wide-train", "train"), ("wide-valid", "valid")):
+        assert run.record(name, split, logits="position").over == "position"
+    for mask in ("position", "children"):
+        run.align("wordkd", name=mask, own={"mask": mask}, shards=["wide-train"], valid="wide-valid")
+    run.align("wordkd", name="of-children")
+    wide, narrow, same = (pd.read_csv(run.losses(name)) for name in ("position", "children", "of-children"))
+    assert wide["alignment"].item() != pytest.approx(narrow["alignment"].item(), rel=0.1)
+    assert same["alignment"].item() == pytest.approx(narrow["alignment"].item(), rel=1e-2)
+
+
+def test_the_epoch_kept_can_be_that_of_the_most_accepted_levels(run):
+    run.align("wordkd", name="most-accepted", keep="accepted", learning_rate=5e-2, weight_decay=0, epochs=3)
+    losses = pd.read_csv(run.losses("most-accepted"))
+    assert losses.loc[losses["kept"], "accepted"].item() == losses["accepted"].max()
+    assert losses.loc[losses["kept"], "valid_loss"].item() > losses["valid_loss"].min()
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_objective_moves_the_draft_and_records_its_parts(run, objective):
+def test_every_objective_moves_the_draft_and_records_its_parts(run, objective, monkeypatch):
+    shown, trees = set(), Shard.trees
+    monkeypatch.setattr(Shard, "trees", lambda *shard, **how: shown.add(how["beams"]) or trees(*shard, **how))
     run.align(objective, name=f"aligned-{objective}")
     losses = pd.read_csv(run.losses(f"aligned-{objective}"))
-    assert sorted(losses.columns) == sorted([*LOSSES, "alignment", "cross_entropy"])
+    assessed = ["accepted", "accepted_1", "accepted_2", "accepted_3", "overlap"]
+    assert sorted(losses.columns) == sorted([*LOSSES, "alignment", "cross_entropy", "tvd", *assessed])
+    assert losses["accepted"].item() == pytest.approx(losses[assessed[1:-1]].sum(axis=1).item())
     base, moved = (load_file(run.model(name) / "model.safetensors") for name in ("base", f"aligned-{objective}"))
     assert any((base[name] != weight).any() for name, weight in moved.items())
+    assert shown == {objective == "treekd"}  # the beams that the search dropped teach it alone
 
 
 def test_validation_asks_an_aligned_draft_what_it_asked_the_base_whether_or_not_prompts_are_trained_on(run):
     """The new item alone: a prompt holds training items, on which an overfitted draft looks better and better."""
-    run.align("sft", name="hardly-trained", learning_rate=1e-12, weight_decay=0, loss_on_prompt=True)
+    nothing = {"learning_rate": 1e-12, "weight_decay": 0, "assessed_users": 0}
+    run.align("sft", name="hardly-trained", loss_on_prompt=True, **nothing)
     losses, base = pd.read_csv(run.losses("hardly-trained")), pd.read_csv(run.losses("base"))
     assert losses["valid_loss"][0] == pytest.approx(base.loc[base["kept"], "valid_loss"].item(), rel=1e-4)
     assert losses["cross_entropy"][0] == pytest.approx(losses["valid_loss"][0])
+    assert "accepted" not in losses
 
 
-def test_trajectories_of_other_users_are_refused(run, tiny_dataset):
+def test_trajectories_of_other_users_are_refused(run):
     with pytest.raises(SpecbeamError, match=r"has no valid prompt here: recorded for other data\? Record again"):
-        align(
-            prepared=run.prepared, base=run.model("base"), trajectories=[run.shard("train-0")],
-            valid=run.shard("train-0"), objective="sft", settings=settings("align", "sft"),
-            model=run.folder / "never" / "model", losses=run.folder / "never" / "loss.csv", threads=1,
-        )  # fmt: skip
+        run.align("sft", name="never", shards=["train-0"], valid="train-0")
     assert not (run.folder / "never").exists()
 
 
@@ -207,9 +248,10 @@ def test_shards_of_different_widths_are_refused(run):
 
 
 def test_every_user_width_and_verification_is_evaluated_once(evaluation):
-    asked = {(row.verification, row.K, row.N) for row in evaluation.itertuples()}
-    drafted = {(rule, k, n) for rule in ("strict", "relaxed") for k, n in ((1, 3), (1, 4), (4, 4))}  # N = 3 < K = 4
-    assert asked == drafted | {("target", 1, 0), ("target", 4, 0)}
+    asked = {(row.plan, row.verification, row.K, row.N) for row in evaluation.itertuples()}
+    ways = (("flat", "strict"), ("flat", "relaxed"), ("completed", "strict"))  # relaxed samples from flat drafts alone
+    drafted = {(*way, k, n) for way in ways for k, n in ((1, 3), (1, 4), (4, 4))}  # N = 3 < K = 4
+    assert asked == drafted | {("", "target", 1, 0), ("", "target", 4, 0)}
     assert evaluation["user"].nunique() == 7
     assert len(evaluation) == 7 * len(asked)
 
@@ -217,7 +259,7 @@ def test_every_user_width_and_verification_is_evaluated_once(evaluation):
 def test_strict_lists_have_the_recall_of_the_targets_own(evaluation):
     of = evaluation.set_index(["K", "user"])
     own = of[of["verification"] == "target"][["recall", "ndcg"]]
-    for _, strict in of[of["verification"] == "strict"].groupby("N"):
+    for _, strict in of[of["verification"] == "strict"].groupby(["plan", "N"]):
         assert strict[["recall", "ndcg"]].equals(own.loc[strict.index])
 
 

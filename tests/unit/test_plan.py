@@ -21,6 +21,16 @@ def test_identifiers_of_one_token_leave_nothing_to_draft() -> None:
     assert Plan.flat(40, 3, 1).steps([0], 1) == []
 
 
+def test_a_completed_plan_holds_all_children_at_the_deepest_drafted_level_without_the_model() -> None:
+    plan = Plan.completed(40, 3, (91, 256, 30, 5))
+    assert (plan.widths, plan.model_levels) == ((40, 40, 1200), 2)
+    assert plan.steps([0], 4) == [40, 40, 1200]
+    assert plan.model_steps([0], 3) == 2
+    assert Plan.completed(40, 2, (91, 256, 30, 5)).steps([0], 4) == [40, 40]
+    assert Plan.completed(40, 3, (91, 5)).steps([0], 2) == [40 * 91]
+    assert Plan.completed(40, 3, (91,)).steps([0], 1) == []
+
+
 def test_an_empty_plan_is_no_speculation() -> None:
     assert Plan().steps([0], 4) == []
     assert Plan().steps([0, 2], 4) == []

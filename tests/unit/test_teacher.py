@@ -1,15 +1,18 @@
 """Trajectories as trees: built by hand, equal to separate passes, and stored without loss."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from models_for_tests import VOCABULARY, random_catalogue, tiny_model
+from models_for_tests import VOCABULARY, random_catalogue, random_prompt, tiny_model
 from specbeam.decoding.reader import Reader, Scorer
 from specbeam.decoding.tree import TokenTree
 from specbeam.errors import SpecbeamError
 from specbeam.teacher import Shard, TeacherTree, TreeBatch, children_logits, probabilities
 from specbeam.trie import Trie
+from trajectories_for_tests import recorded, tokens_after
 
 # States of the trie: 1 and 2 after one token; 3, 4 and 5 after two; 6 to 9 are the items.
 IDENTIFIERS = np.array([[10, 20, 30], [10, 20, 31], [10, 21, 30], [11, 20, 32]])
@@ -48,6 +51,21 @@ def log_p_after(model, prompt, written, trie):
 def test_a_tree_holds_the_prefixes_of_all_trajectories_and_of_the_true_item():
     tree, _ = hand_made_tree()
     assert [states.tolist() for states in tree.states] == [[0], [1, 2], [3, 4, 5]]
+
+
+def test_a_tree_can_hold_the_beams_that_the_search_dropped_which_no_trajectory_takes():
+    trie, path = Trie.of(IDENTIFIERS), np.array([1, 3, 7])
+    tree = TeacherTree.of(path[None], path, trie, beams=np.array([[1, 2, -1], [3, 5, 4]]))  # -1: no such beam
+    assert [states.tolist() for states in tree.states] == [[0], [1, 2], [3, 4, 5]]
+    assert [counts.sum(1).tolist() for counts in tree.counts] == [[1], [1, 0], [1, 0, 0]]
+
+
+def test_the_order_of_trajectories_does_not_matter():
+    trie, (tree,), items = random_trees(1)
+    *paths, truth = trie.walk(torch.from_numpy(items[0])).numpy()
+    again = TeacherTree.of(np.array(paths[::-1]), truth, trie)
+    for one, other in zip(flat(tree), flat(again), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_tree_links_every_prefix_to_its_parent():
@@ -106,19 +124,76 @@ def test_recorded_log_probabilities_come_back_at_the_right_children(tmp_path):
     for number, (user, tree, log_p) in enumerate(Shard.load(tmp_path / "shard.safetensors").trees(trie)):
         assert user == 100 + number
         for depth, states in enumerate(tree.states):
-            for place, written in enumerate(prefixes(items[number], states, depth, trie)):
-                children = log_p[depth][place]
+            for children, written in zip(log_p[depth], (written_to(state, trie) for state in states), strict=True):
                 expected = log_p_after(model, prompts[number][mask[number]], written, trie).detach().numpy()
                 np.testing.assert_allclose(children[: len(expected)], expected, atol=2e-2)  # stored in half precision
                 assert np.isneginf(children[len(expected) :]).all()
 
 
-def test_a_shard_comes_back_as_it_was_saved(tmp_path):
-    shard = some_shard()
+def five_recorded(over):
+    """Five trajectories of three users: trie, identifiers, model, prompts and shard; some states have one child."""
+    identifiers, model = random_catalogue(4, items=60, branching=4), tiny_model(seed=2)
+    trie, prompts = Trie.of(identifiers), [random_prompt(length, length)[0].tolist() for length in (3, 8, 5)]
+    return trie, identifiers, model, prompts, recorded(model, prompts, identifiers[:3], trie, width=5, over=over)
+
+
+def test_over_positions_the_log_probabilities_of_all_tokens_of_a_position_are_recorded():
+    trie, identifiers, model, prompts, shard = five_recorded("position")
+    for prompt, (_, tree, log_p) in zip(prompts, shard.trees(trie, over="position"), strict=True):
+        for depth, states in enumerate(tree.states):
+            tokens = tokens_after([0] * depth, identifiers, "position")
+            for state, values in zip(states, log_p[depth], strict=True):
+                logits = model(torch.tensor([[*prompt, *written_to(state, trie)]])).logits[0, -1]
+                expected = logits[tokens].log_softmax(0).detach().numpy()
+                np.testing.assert_allclose(values, expected, atol=2e-2)
+
+
+@pytest.mark.parametrize("beams", [True, False], ids=["with beams", "trajectories alone"])
+def test_a_shard_over_positions_gives_the_childrens_distributions_of_one_over_children(beams):
+    trie, _, _, _, wide = five_recorded("position")
+    for (_, tree, found), (_, same, expected) in zip(
+        wide.trees(trie, beams=beams), five_recorded("children")[-1].trees(trie, beams=beams), strict=True
+    ):
+        for one, other in zip(flat(tree), flat(same), strict=True):
+            np.testing.assert_array_equal(one, other)
+        for one, other in zip(found, expected, strict=True):
+            assert (np.isneginf(one) == np.isneginf(other)).all()
+            one, other = (torch.from_numpy(x.astype(np.float32)).log_softmax(-1).exp() for x in (one, other))
+            torch.testing.assert_close(one, other, atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("over", ["children", "position"])
+def test_without_the_dropped_beams_the_rest_of_a_tree_is_the_same(over):
+    trie, _, _, _, shard = five_recorded(over)
+    dropped = 0
+    for (_, full, log_p), (_, tree, fewer) in zip(
+        shard.trees(trie, over=over), shard.trees(trie, over=over, beams=False), strict=True
+    ):
+        for depth, states in enumerate(tree.states):
+            places = np.searchsorted(full.states[depth], states)
+            np.testing.assert_array_equal(full.states[depth][places], states)
+            np.testing.assert_array_equal(full.counts[depth][places], tree.counts[depth])
+            np.testing.assert_array_equal(log_p[depth][places], fewer[depth])
+            assert full.counts[depth].sum() == tree.counts[depth].sum() == 5
+            dropped += len(full.states[depth]) - len(states)
+    assert dropped > 0
+
+
+def test_distributions_over_positions_cannot_be_told_from_those_over_children():
+    trie, _, _, _, shard = five_recorded("children")
+    with pytest.raises(SpecbeamError, match="children alone: record them with trajectories.logits: position"):
+        shard.trees(trie, over="position")
+
+
+@pytest.mark.parametrize("over", ["children", "position"])
+def test_a_shard_comes_back_as_it_was_saved(tmp_path, over):
+    shard = dataclasses.replace(some_shard(), over=over)
     shard.save(tmp_path / "shard.safetensors")
     again = Shard.load(tmp_path / "shard.safetensors")
+    assert again.over == shard.over == over
     for name, value in vars(shard).items():
-        assert getattr(again, name).dtype == value.dtype
+        if name != "over":
+            assert getattr(again, name).dtype == value.dtype
         np.testing.assert_array_equal(getattr(again, name), value)
     assert [file.name for file in tmp_path.iterdir()] == ["shard.safetensors"]
 
@@ -127,7 +202,7 @@ def test_users_with_fewer_items_than_trajectories_have_smaller_trees(tmp_path):
     trie, _, items = random_trees(1, trajectories=2)
     shard = some_shard(items=items, trie=trie)
     padded = np.concatenate([shard.paths, np.full_like(shard.paths[:, :1], -1)], 1)
-    wider = Shard(shard.users, padded, shard.scores, shard.truth, shard.log_p, shard.offsets)
+    wider = dataclasses.replace(shard, paths=padded)
     (_, tree, log_p), (_, same, same_log_p) = wider.trees(trie)[0], shard.trees(trie)[0]
     for one, other in zip([*tree.counts, *log_p], [*same.counts, *same_log_p], strict=True):
         np.testing.assert_array_equal(one, other)
@@ -147,6 +222,14 @@ def test_a_damaged_shard_is_named(tmp_path, keep):
         Shard.load(path)
 
 
+def test_a_shard_of_an_older_format_is_to_be_recorded_again(tmp_path, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr("specbeam.teacher.FORMAT", "specbeam trajectories 1")
+        some_shard().save(tmp_path / "shard.safetensors")
+    with pytest.raises(SpecbeamError, match=r"expected format .* found 'specbeam trajectories 1'.*record again"):
+        Shard.load(tmp_path / "shard.safetensors")
+
+
 def test_a_file_of_other_tensors_is_no_shard(tmp_path):
     from safetensors.torch import save_file
 
@@ -155,12 +238,14 @@ def test_a_file_of_other_tensors_is_no_shard(tmp_path):
         Shard.load(tmp_path / "model.safetensors")
 
 
-def prefixes(items, states, depth, trie):
-    """The tokens [depth] that lead to each of `states`, found among the user's items."""
-    if depth == 0:
-        return [[]]
-    written = {int(trie.walk(torch.from_numpy(item[None, :depth]))[0, -1]): item[:depth].tolist() for item in items}
-    return [written[state] for state in states.tolist()]
+def flat(tree):
+    """All arrays of a tree."""
+    return [*tree.states, *tree.parents, *tree.counts, tree.truth]
+
+
+def written_to(state, trie):
+    """The tokens on the way from the root to a state."""
+    return [*written_to(int(trie.parents[state]), trie), int(trie.tokens[state - 1])] if state > 0 else []
 
 
 def stored(trie, items, values):
@@ -172,6 +257,7 @@ def stored(trie, items, values):
         paths=states[:, :-1],
         scores=np.zeros((users, trajectories), dtype=np.float32),
         truth=states[:, -1],
+        beams=np.full((users, trie.depth - 1, trajectories), -1, dtype=np.int32),
         log_p=np.concatenate(values),
         offsets=np.cumsum([0, *map(len, values)]),
     )

@@ -90,6 +90,16 @@ def test_walking_an_identifier_with_its_end_leads_to_its_row_and_parents_lead_ba
     assert torch.equal(path[:, 1:][~real[:, 1:]], path[:, :-1][~real[:, 1:]])  # behind the end the last state stays
 
 
+@given(uneven)
+def test_edges_and_tokens_of_a_depth_are_those_of_all_prefixes_of_that_length(identifiers: list) -> None:
+    trie, written = Trie.of(identifiers, end=END), filled(identifiers, end=END)
+    path = trie.walk(written)
+    for depth, (edges, tokens) in enumerate(zip(trie.edges_at, trie.tokens_at, strict=True)):
+        real = written[:, depth] != NO_TOKEN
+        assert tokens.tolist() == sorted(set(written[real, depth].tolist()))
+        assert list(range(edges.start, edges.stop)) == sorted(set((path[real, depth] - 1).tolist()))  # they end there
+
+
 @given(arrays(np.int64, st.tuples(st.integers(1, 30), st.integers(2, 4)), elements=st.integers(0, 4)), st.data())
 def test_exactly_the_identifiers_can_be_written(identifiers: np.ndarray, data: st.DataObject) -> None:
     trie, real = Trie.of(identifiers), set(map(tuple, identifiers.tolist()))

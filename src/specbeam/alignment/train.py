@@ -3,6 +3,7 @@
 One pass of the draft a user reads prompt and teacher tree once (specbeam.teacher), whatever the number of trajectories.
 """
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,20 +17,20 @@ from transformers import PreTrainedModel
 
 from specbeam import losses as terms
 from specbeam import models
+from specbeam.alignment.assess import Assessment
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs, left_padded
 from specbeam.decoding.tree import TokenTree
 from specbeam.errors import SpecbeamError
-from specbeam.files import replacing
-from specbeam.settings import ObjectiveSettings
-from specbeam.teacher import Shard, TeacherTree, TreeBatch, children_logits
-from specbeam.training import IGNORED, Losses, Task, fit
+from specbeam.settings.objectives import RelaxedAlignmentSettings
+from specbeam.teacher import Mask, Shard, TeacherTree, TreeBatch, children_logits, position_logits
+from specbeam.training import IGNORED, Losses, Task, fit_and_save
 from specbeam.trie import Trie
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One user: the prompt, the teacher's tree, and its log-probabilities float16 [m, C] by depth."""
+    """One user: the prompt, the teacher's tree, and its log-probabilities float16 [m, C] or [m, W] by depth."""
 
     prompt: list[int]
     tree: TeacherTree
@@ -41,10 +42,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Alignment:
-    """One objective on the teachers' trees of one catalogue; the collation and the loss of its training task."""
+    """One objective on the teachers' trees of one catalogue; the collation and the loss of its training task.
+
+    `settings` are those of the objective (specbeam.settings.objectives).
+    """
 
     objective: str
-    settings: ObjectiveSettings
+    settings: Any
     beam_width: int
     trie: Trie
     cpu_trie: Trie
@@ -66,6 +70,22 @@ class Alignment:
 
     def loss(self, model: PreTrainedModel, batch: dict[str, Any]) -> Losses:
         """The weighted sum, the alignment term (mean over users, trajectories and depths) and the cross-entropy."""
+        return self._losses(*self._read(model, batch), batch)
+
+    def valid_loss(self, model: PreTrainedModel, batch: dict[str, Any]) -> Losses:
+        """The same, of the true item's tokens alone: a validation prompt holds training items, known by heart.
+
+        And `tvd`: the total variation distance of target and draft along the trajectories, the mean over their tokens.
+        """
+        read, by_depth = self._read(model, batch)
+        judge = replace(self, loss_on_prompt=False)
+        along = RelaxedAlignmentSettings(mask=mask_of(self.settings))  # atspeed_r is that distance
+        distance = replace(self, objective="atspeed_r", settings=along)
+        distances = [distance._alignment(depth, at, batch) for depth, at in enumerate(by_depth)]
+        return {**judge._losses(read, by_depth, batch), "tvd": sum(distances) / self.trie.depth}
+
+    def _read(self, model: PreTrainedModel, batch: dict[str, Any]) -> tuple[Tensor, list[Tensor]]:
+        """Logits in one pass: of the prompt's tokens but the last, and of the trees' states by depth."""
         prompts = batch["prompts"]
         tree = TokenTree(prompts, self.trie.depth - 1, batch["mask"])
         nodes = torch.cat(TreeBatch(batch["states"], batch["tokens"], batch["parents"]).attach(tree), 1)
@@ -73,6 +93,9 @@ class Alignment:
         logits = model(**inputs, use_cache=False).logits.float()
         widths = [states.shape[1] for states in batch["states"]]
         read, *by_depth = logits.split([prompts.shape[1] - 1, *widths], 1)  # the root is the prompt's last token
+        return read, by_depth
+
+    def _losses(self, read: Tensor, by_depth: list[Tensor], batch: dict[str, Any]) -> Losses:
         cross_entropy = self._cross_entropy(read, by_depth, batch)
         if self.objective == "sft":
             return {"loss": cross_entropy, "alignment": torch.zeros_like(cross_entropy), "cross_entropy": cross_entropy}
@@ -83,27 +106,32 @@ class Alignment:
 
     def _alignment(self, depth: int, logits: Tensor, batch: dict[str, Any]) -> Tensor:
         """The objective's term at one depth, averaged over users and, by weight, over their states."""
-        q, allowed = children_logits(logits, batch["states"][depth], self.trie, depth)
+        over = position_logits if mask_of(self.settings) == "position" else children_logits
+        q, allowed = over(logits, batch["states"][depth], self.trie, depth)
         p, counts = batch["log_p"][depth].float().clamp(min=terms.FORBIDDEN), batch["counts"][depth]
         trajectories = batch["counts"][0].sum((1, 2))[:, None].clamp(min=1)
-        shares = counts / trajectories.unsqueeze(2)
         if self.objective == "seqkd":
-            return terms.cross_entropy(q, shares, allowed).sum(1).mean()
-        if self.objective in ("wordkd", "tvdkd"):
-            distance = terms.forward_kl if self.objective == "wordkd" else terms.total_variation
-            true = F.one_hot(batch["truth"][:, depth, 0], q.shape[1])
-            return (distance(p, q, allowed) * true).sum(1).mean()
+            return terms.cross_entropy(q, counts / trajectories.unsqueeze(2), allowed).sum(1).mean()
         if self.objective == "treekd":
             drafted = depth < self.trie.depth - 1  # a round's bonus level spares the draft the last one
             weight = drafted * (1 if depth == 0 else 1 / trajectories)
-            return (terms.forward_kl(p, q, allowed) * weight).sum(1).mean()
-        s = self.settings
-        if self.objective == "atspeed_r":
-            values = terms.atspeed_r(p, q, allowed, temperature=s.temperature)
+        elif self.settings.sequences == "truth":
+            weight = F.one_hot(batch["truth"][:, depth, 0], q.shape[1])
         else:
-            form = {"temperature": s.temperature, "softmax_of": s.softmax_of, "density": s.density}
-            values = terms.atspeed_s(p, q, allowed, k=self.beam_width, **form)
-        return (values * shares.sum(2)).sum(1).mean()
+            weight = counts.sum(2) / trajectories
+        return (self._distance(p, q, allowed) * weight).sum(1).mean()
+
+    def _distance(self, p: Tensor, q: Tensor, allowed: Tensor) -> Tensor:
+        """How far the draft is from the target in each state [B, M], as the objective sees it."""
+        s = self.settings
+        if self.objective in ("wordkd", "treekd"):
+            return terms.forward_kl(p, q, allowed)
+        if self.objective == "tvdkd":
+            return terms.total_variation(p, q, allowed)
+        if self.objective == "atspeed_r":
+            return terms.atspeed_r(p, q, allowed, temperature=s.temperature)
+        form = {"temperature": s.temperature, "softmax_of": s.softmax_of, "density": s.density}
+        return terms.atspeed_s(p, q, allowed, k=s.top or self.beam_width, **form)
 
     def _cross_entropy(self, read: Tensor, by_depth: list[Tensor], batch: dict[str, Any]) -> Tensor:
         """Next-token cross-entropy over the full vocabulary: the true item's tokens and, if asked for, the prompt's."""
@@ -120,37 +148,46 @@ class Alignment:
 
 
 def align(
-    *, prepared: Path, base: Path, trajectories: Sequence[Path], valid: Path, objective: str, settings: Any,
+    *, prepared: Path, base: Path, trajectories: Sequence[Path], valid: Path, objective: str, settings: Any, seed: int,
     model: Path, losses: Path, threads: int,
 ) -> None:  # fmt: skip
-    """Train the draft in `base` by one objective on recorded trajectories; writes model and losses, atomically."""
+    """Train the draft in `base` by one objective on recorded trajectories; writes model and losses, atomically.
+
+    `seed` decides the order of batches.
+    """
     inputs = SearchInputs.of(prepared, settings, constraint="trie", threads=threads)
     trie = inputs.trie.to("cpu")
-    train, width = _samples(inputs, trie, trajectories, "train")
-    validation, _ = _samples(inputs, trie, [valid], "valid")
-    training = settings.alignment.training
-    alignment = Alignment(
-        objective, settings.alignment.objectives[objective], width, inputs.trie, trie, inputs.builder.pad_id,
-        training.loss_on_prompt,
-    )  # fmt: skip
+    own, training = settings.alignment.objectives[objective], settings.alignment.training
+    shown = {"over": mask_of(own), "beams": objective == "treekd"}
+    train, width = _samples(inputs, trie, trajectories, "train", **shown)
+    validation, _ = _samples(inputs, trie, [valid], "valid", **shown)
+    alignment = Alignment(objective, own, width, inputs.trie, trie, inputs.builder.pad_id, training.loss_on_prompt)
     draft = models.load(base, dtype="float32", device=inputs.device)
-    judge = replace(alignment, loss_on_prompt=False)  # a validation prompt holds training items, known by heart
-    task = Task(train, validation, alignment.collate, alignment.loss, judge.loss)
-    draft, table = fit(draft, task, training, seed=settings.seed, device=inputs.device, name=objective)
-    models.save(draft, model)
-    with replacing(losses) as temporary:
-        table.to_csv(temporary, index=False)
+    task = Task(train, validation, alignment.collate, alignment.loss, alignment.valid_loss)
+    if training.assessed_users:
+        task.assess = _assessment(inputs, valid, width, settings)
+    if training.keep == "accepted":
+        task.merit = operator.itemgetter("accepted")
+    files = {"model": model, "losses": losses}
+    fit_and_save(draft, task, training, seed=seed, device=inputs.device, name=objective, **files)
 
 
-def _samples(inputs: SearchInputs, trie: Trie, shards: Sequence[Path], split: str) -> tuple[list[Sample], int]:
-    """The samples of all `shards`, and the trajectories a user (K)."""
+def mask_of(objective: Any) -> Mask:
+    """The mask that the settings of an objective choose, if it has a choice."""
+    return getattr(objective, "mask", "children")
+
+
+def _samples(
+    inputs: SearchInputs, trie: Trie, shards: Sequence[Path], split: str, **shown: Any
+) -> tuple[list[Sample], int]:
+    """The samples of all `shards`, and the trajectories a user (K); `shown` are options of Shard.trees."""
     asked = history_and_targets(inputs.data.users, split)
     histories = dict(zip(asked["user"], asked["history"], strict=True))
     samples, widths = [], set()
     for path in shards:
         shard = Shard.load(path)
         widths.add(shard.paths.shape[1])
-        for user, tree, log_p in shard.trees(trie):
+        for user, tree, log_p in shard.trees(trie, **shown):
             if user not in histories:
                 raise SpecbeamError(
                     f"{path}: user {user} has no {split} prompt here: recorded for other data? Record again"
@@ -159,6 +196,19 @@ def _samples(inputs: SearchInputs, trie: Trie, shards: Sequence[Path], split: st
     if len(widths) != 1:
         raise SpecbeamError(f"shards with {sorted(widths)} trajectories a user: expected one width, record them again")
     return samples, widths.pop()
+
+
+def _assessment(inputs: SearchInputs, valid: Path, width: int, settings: Any) -> Assessment:
+    """Of as many validation users as the settings say, evenly spread, with N twice K."""
+    shard, users = Shard.load(valid), settings.alignment.training.assessed_users
+    chosen = np.linspace(0, len(shard.users) - 1, min(users, len(shard.users))).astype(int)
+    asked = history_and_targets(inputs.data.users, "valid")
+    histories = dict(zip(asked["user"], asked["history"], strict=True))
+    prompts = [inputs.builder(histories[user]) for user in shard.users[chosen]]
+    return Assessment(
+        prompts, shard.beams[chosen], shard.paths[chosen, :, -1], 2 * width, inputs.trie, settings.decoding.normalise,
+        inputs.builder.pad_id,
+    )  # fmt: skip
 
 
 def _rows(positions: Tensor, width: int) -> Tensor:

@@ -21,6 +21,8 @@ class Counters:
     """Tree nodes that the target read for the prompt that took longest, the prompt itself not counted."""
     accepted: list[list[int]] = field(default_factory=list)
     """For each prompt, levels accepted in each round, without the bonus level that every round adds."""
+    each: list["Counters"] = field(default_factory=list)
+    """The counts of each prompt as if it was searched alone; of a search with `apart` only."""
 
 
 class Phases:

@@ -56,6 +56,8 @@ def search(
     rule: Rule | None = None,
     mask: Tensor | None = None,
     timer: Timer = untimed,
+    apart: bool = False,
+    levels: list[Tensor] | None = None,
 ) -> Ranking:
     """The top-K lists of `prompts`: the target's beam search, helped by `drafter` as far as `plan` says.
 
@@ -67,6 +69,10 @@ def search(
         plan: how much is drafted; Plan() is nothing.
         rule: Strict (default), Coupled, Relaxed or RelaxedRanked.
         timer: takes the time of the phases draft, target, verify and constraint.
+        apart: let no prompt draft more because another one does, and count each as if it was searched alone
+            (Counters.each): for measurements in batches.
+        levels: a list here gets, for each level but the last, the trie states int64 [B, W] of the beams, best first
+            (`trie.dead` behind those that exist); only without a draft, and for identifiers of one length.
 
     Returns:
         Ranking of min(K, items) identifiers a prompt. Raises SpecbeamError for inputs that make no sense.
@@ -80,9 +86,13 @@ def search(
     plan.check(beam_width)
     _check_rule(rule, target, plan)
     tree = target.tree(prompts, mask)
-    found, counters = Search(target, tree, beam_width, rule, drafter, plan, timer).run(
-        noise.streams(tree.prompts, tree.mask)
-    )
+    searched = Search(target, tree, beam_width, rule, drafter, plan, timer)
+    searched.apart = apart
+    if levels is not None:
+        if drafter or any(target.trie.ending[:-1]):
+            raise SpecbeamError("levels: expected no draft, and identifiers of one length")
+        searched.levels = levels
+    found, counters = searched.run(noise.streams(tree.prompts, tree.mask))
     return Ranking.of(found, counters)
 
 

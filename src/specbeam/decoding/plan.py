@@ -29,6 +29,19 @@ class Plan:
             raise SpecbeamError(f"draft length: expected 1 level or more, got {draft_length}")
         return cls((width,) * (depth - 1), draft_length=draft_length)
 
+    @classmethod
+    def completed(cls, width: int, draft_length: int, branching: Sequence[int]) -> "Plan":
+        """Flat, but at the deepest level that can be drafted all children, by the trie and without a pass of the model.
+
+        `branching` are the most children of any prefix, by depth (Trie.widths). A level drafted so is always accepted
+        if the one above it is.
+        """
+        depth = len(branching)
+        if depth < 2:
+            return cls.flat(width, draft_length, depth)
+        widths = (width,) * (depth - 2) + (width * branching[-2],)
+        return cls(widths, model_levels=depth - 2, draft_length=draft_length)
+
     def steps(self, levels: Sequence[int], depth: int) -> list[int]:
         """Nodes to draft at each step of a round whose searches stand at `levels`, identifiers having `depth` tokens.
 

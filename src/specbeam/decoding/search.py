@@ -5,7 +5,8 @@ reads beams and drafted tree in ONE pass of the target, and advances by every le
 more, the bonus level, which the same pass yields. With nothing drafted it advances by the bonus level alone: that is
 plain beam search, so the reference and the fast way are one loop.
 
-Each prompt of a batch has its own tree, acceptance and finish. The host waits for the device once a round, to learn how
+Each prompt of a batch has its own tree, acceptance and finish. Where prompts stand at different levels, all draft as
+widely as the widest of them, unless they are to be kept apart. The host waits for the device once a round, to learn how
 far each prompt came; plain beam search never waits.
 """
 
@@ -63,6 +64,10 @@ class Prompt:
     """Tokens at the end of its beams that the draft's model has not read."""
     accepted: list[int] = field(default_factory=list)
     """Levels accepted in each round."""
+    draft_calls: int = 0
+    """Passes of the draft that it needs; counted if prompts are kept apart, like `nodes`."""
+    nodes: int = 0
+    """Nodes of its tree that the target read."""
 
     def advance(self, accepted: int, read: int) -> None:
         """A round is over: `accepted` levels and the bonus level stand, of which the draft read the first `read`.
@@ -89,6 +94,8 @@ class Search:
         self.live: list[Prompt] = []
         self.pool: Beams | None = None  # the K best identifiers that each live prompt has completed
         self.trace: list[list[DraftedLevel]] | None = None  # a list here gets every round's draft
+        self.apart = False  # no prompt drafts more because another one does, and each is counted by itself
+        self.levels: list[Tensor] | None = None  # a list here gets the states [B, W] of the beams after every round
 
     def run(self, streams: Tensor) -> tuple[Beams, Counters]:
         """Round after round until every prompt has its list of K identifiers, unordered.
@@ -107,13 +114,16 @@ class Search:
                 if not going:
                     break
                 beams = self._keep(going, beams)
+            if self.levels is not None:
+                self.levels.append(beams.states)
             fresh = self.tree.size
             beams.nodes = self.tree.attach(beams.tokens(), beams.nodes)
         self._close()
         found = found.keep(sorted(range(len(order)), key=order.__getitem__))
         accepted = [prompt.accepted for prompt in prompts]
         draft_calls = self.draft.calls if self.draft else 0
-        return found, Counters(self.target.calls, draft_calls, self.target.nodes_read, accepted)
+        each = [Counters(len(p.accepted), p.draft_calls, p.nodes, [p.accepted]) for p in prompts if self.apart]
+        return found, Counters(self.target.calls, draft_calls, self.target.nodes_read, accepted, each)
 
     def _round(self, beams: Beams, fresh: int) -> Beams:
         """Draft below `beams`, read all nodes from `fresh` on in one pass, verify; returns the bonus level."""
@@ -124,6 +134,8 @@ class Search:
         if steps:
             with self.timer("draft"):
                 drafted = self._drafted(beams, steps, by_model)
+        if self.apart:
+            self._count([*([beams] if fresh else []), *(level.beams for level in drafted)])
         with self.timer("target"):
             nodes = torch.arange(fresh, self.tree.size, device=beams.nodes.device)
             logits = self.target.read(nodes.expand(len(levels), -1))
@@ -153,7 +165,12 @@ class Search:
             if looking_is_free(keys.device):
                 width = max(1, min(width, int(exists.sum(1).max())))
             chosen = top_k(keys.masked_fill(~exists, -torch.inf), width)
-            place = torch.full_like(keys, -1, dtype=torch.int64).scatter(1, chosen, _ranks(chosen))
+            ranks = _ranks(chosen)
+            if self.apart:
+                beyond = ranks >= self._own_widths(step, ranks)
+                running = running.without(torch.zeros_like(exists).scatter(1, chosen, beyond))
+                ranks = ranks.masked_fill(beyond, -1)
+            place = torch.full_like(keys, -1, dtype=torch.int64).scatter(1, chosen, ranks)
             beams = running.take(chosen, keys)
             beams.nodes = self.tree.attach(beams.tokens(), beams.nodes)
             shape = candidates.edges.shape
@@ -206,6 +223,20 @@ class Search:
             survivors = places.clamp(min=0)
             beams = replace(following, nodes=level.beams.nodes.gather(1, survivors))
         return bonus, accepted
+
+    def _own_widths(self, step: int, like: Tensor) -> Tensor:
+        """int64 [B, 1]: what each prompt's own plan drafts at a step; nothing at the last level of an identifier."""
+        levels = [prompt.level + step + 1 for prompt in self.live]
+        return like.new_tensor([[self.plan.width(level) if level < self.trie.depth else 0] for level in levels])
+
+    def _count(self, read: Sequence[Beams]) -> None:
+        """Add to each prompt the nodes of `read` that exist, and the passes of the draft that it alone would take."""
+        nodes = [beams.scores.isfinite().sum(1) for beams in read] or [torch.zeros(len(self.live), dtype=torch.int64)]
+        for prompt, count in zip(self.live, sum(nodes).tolist(), strict=True):
+            prompt.nodes += count
+            if self.draft:
+                steps = self.plan.steps([prompt.level], self.trie.depth)
+                prompt.draft_calls += self.plan.model_steps([prompt.level], len(steps))
 
     def _children(self, beams: Beams, step: int) -> tuple[Tensor, Tensor]:
         """The edges out of `beams`, which stand `step` levels below the round's start, and which of them exist."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_type_hints
 from pydantic import AfterValidator, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic cannot use typing's before Python 3.12
 
-from specbeam.settings.base import Fraction, Section, Temperature
+from specbeam.settings.base import Count, Fraction, Section, Temperature
 
 Objective = Literal["sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r", "treekd"]
 
@@ -15,15 +15,27 @@ class SftSettings(Section):
 
 
 class DistillationSettings(Section):
-    """seqkd, wordkd, tvdkd: distillation of the target."""
+    """seqkd: distillation of the target."""
 
     alpha: Fraction = 0.7
     """loss = alpha * alignment + (1 - alpha) * cross-entropy."""
 
 
-class RelaxedAlignmentSettings(DistillationSettings):
+class TokenDistillationSettings(DistillationSettings):
+    """wordkd, tvdkd: distillation of the target's distributions after each token of some sequences."""
+
+    sequences: Literal["truth", "trajectories"] = "truth"
+    """The user's true item, or the target's own K best."""
+    mask: Literal["children", "position"] = "children"
+    """Distributions over the tokens that the trie allows after the prefix, or over all tokens of that position (the
+    authors' masks), which needs `trajectories.logits: position`."""
+
+
+class RelaxedAlignmentSettings(TokenDistillationSettings):
     """atspeed_r: alignment for relaxed verification."""
 
+    sequences: Literal["truth", "trajectories"] = "trajectories"
+    """The user's true item, or the target's own K best."""
     temperature: Temperature = 1.0
     """Divides the logits inside the objective."""
 
@@ -31,6 +43,9 @@ class RelaxedAlignmentSettings(DistillationSettings):
 class ObjectiveSettings(RelaxedAlignmentSettings):
     """atspeed_s, alignment for strict verification: all settings that an objective can have."""
 
+    top: Count | None = None
+    """Tokens in S_q, the draft's likeliest after a prefix that the term is over; null: as many as trajectories (the
+    paper's K)."""
     softmax_of: Literal["logits", "probabilities"] = "logits"
     """`probabilities` is the authors' form: softmax(probabilities / temperature)."""
     density: Literal["draft", "target", "off"] = "draft"
@@ -52,8 +67,8 @@ class Objectives(TypedDict, total=False):
 
     sft: SftSettings
     seqkd: DistillationSettings
-    wordkd: DistillationSettings
-    tvdkd: DistillationSettings
+    wordkd: TokenDistillationSettings
+    tvdkd: TokenDistillationSettings
     atspeed_s: ObjectiveSettings
     atspeed_r: RelaxedAlignmentSettings
     treekd: TreeDistillationSettings

@@ -37,26 +37,32 @@ def record(
     histories = list(asked["history"])
     true_rows = np.array([inputs.data.catalogue.row_of[targets[0]] for targets in asked["targets"]], dtype=np.int64)
     width, depth, trie = settings.trajectories.beam_width, inputs.trie.depth, inputs.trie.to("cpu")
+    over = settings.trajectories.logits
     truth = trie.walk(torch.from_numpy(inputs.builder.identifiers[true_rows])).numpy()
     paths = np.full((len(asked), width, depth), -1, dtype=np.int32)
+    beams = np.full((len(asked), depth - 1, width), -1, dtype=np.int32)
     scores = np.full((len(asked), width), -np.inf, dtype=np.float32)
     values: list[np.ndarray] = [np.empty(0)] * len(asked)
     start = time.perf_counter()
     for chosen, prompts, mask in inputs.batches(histories, BATCH, name=f"trajectories, {split}"):
-        found = search(searched, prompts, beam_width=width, mask=mask)
+        levels: list[torch.Tensor] = []
+        found = search(searched, prompts, beam_width=width, mask=mask, levels=levels)
+        for level, states in enumerate(levels):
+            beams[chosen, level, : states.shape[1]] = states.masked_fill(states == trie.dead, -1).cpu().numpy()
         found_paths = inputs.trie.walk(found.sequences).cpu().numpy()
         exists = found.scores.isfinite().cpu().numpy()
         trees = [
-            TeacherTree.of(own[real], truth[i], trie) for own, real, i in zip(found_paths, exists, chosen, strict=True)
+            TeacherTree.of(own[real], truth[i], trie, beams=beams[i].astype(np.int64))
+            for own, real, i in zip(found_paths, exists, chosen, strict=True)
         ]
         paths[chosen, : exists.shape[1]] = np.where(exists[..., None], found_paths, -1)
         scores[chosen, : exists.shape[1]] = found.scores.cpu().numpy()
-        for i, log_p in zip(chosen, probabilities(teacher, prompts, mask, trees, trie), strict=True):
+        for i, log_p in zip(chosen, probabilities(teacher, prompts, mask, trees, trie, over=over), strict=True):
             values[i] = log_p
     offsets = np.cumsum([0, *(len(v) for v in values)])
     log_p = np.concatenate(values) if values else np.empty(0, np.float16)
     users = asked["user"].to_numpy(np.int64, copy=True)
-    Shard(users, paths, scores, truth.astype(np.int32), log_p, offsets).save(output)
+    Shard(users, paths, scores, truth.astype(np.int32), beams, log_p, offsets, over).save(output)
     seconds, size = time.perf_counter() - start, output.stat().st_size
     log.info(
         "%d %s users, %.1f users a second, %d bytes a user",
