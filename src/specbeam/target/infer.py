@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from specbeam.data.popularity import popularity_ranking
@@ -13,10 +12,9 @@ from specbeam.decoding.inputs import SearchInputs
 from specbeam.decoding.lists import search
 from specbeam.decoding.reader import Scorer
 from specbeam.files import replacing
-from specbeam.ranking import ndcg_at, recall_at
+from specbeam.ranking import rate
 
 BATCH = 16
-RESAMPLES = 1000
 
 
 def recommend(*, prepared: Path, model: Path, lists: Path, ranking: Path, settings: Any, threads: int) -> None:
@@ -41,19 +39,6 @@ def recommend(*, prepared: Path, model: Path, lists: Path, ranking: Path, settin
         pd.concat(tables, ignore_index=True).to_parquet(temporary, index=False)
     with replacing(ranking) as temporary:
         pd.DataFrame(ratings).to_csv(temporary, index=False)
-
-
-def rate(
-    name: str, k: int, lists: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]], seed: int
-) -> dict[str, Any]:
-    """One row of the ranking table: mean Recall@k and NDCG@k over users, with 95 % bootstrap intervals."""
-    row: dict[str, Any] = {"recommender": name, "K": k, "users": len(lists)}
-    for metric, function in (("recall", recall_at), ("ndcg", ndcg_at)):
-        values = np.array([function(ranked, targets, k) for ranked, targets in zip(lists, wanted, strict=True)])
-        draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-        row[metric] = values.mean()
-        row[f"{metric}_low"], row[f"{metric}_high"] = np.percentile(values[draws].mean(1), [2.5, 97.5])
-    return row
 
 
 def _table(width: int, users: Sequence[int], rows: list[list[int]], scores: list[list[float]]) -> pd.DataFrame:

@@ -15,10 +15,10 @@ from transformers import PreTrainedModel
 from specbeam import models
 from specbeam.data.prepared import Prepared, load
 from specbeam.data.sequences import history_and_targets
-from specbeam.files import replacing
 from specbeam.prompts import PromptBuilder
 from specbeam.settings import LanguageModelSettings
-from specbeam.training import IGNORED, Task, fit
+from specbeam.target.neighbours import with_neighbours
+from specbeam.training import IGNORED, Task, fit_and_save
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,13 @@ def train_target(*, prepared: Path, settings: Any, model: Path, losses: Path, th
     """Fine-tune the target on a prepared data set; writes the model folder and the loss table, atomically."""
     torch.set_num_threads(threads)
     data = load(prepared)
-    task, _ = task_of(data, settings.prompt, settings.target.training)
-    learn(task, settings.target, data.tokenizer, settings, model=model, losses=losses, name="target")
+    task, _ = task_of(data, settings, settings.target.training)
+    network = models.create(
+        settings.target.model, data.tokenizer, seed=settings.seed, items=data.catalogue.tokens,
+        device=models.choose_device(settings.device),
+    )  # fmt: skip
+    files = {"model": model, "losses": losses}
+    learn(task, network, settings.target, settings, seed=settings.seed, name="target", **files)
 
 
 def language_model_task(
@@ -56,6 +61,8 @@ def language_model_task(
         collate=lambda batch: collate(batch, builder.pad_id),
         loss=_loss("labels" if loss_on_prompt else "item_labels"),
         valid_loss=_loss("item_labels"),
+        weight=(lambda sample: len(sample) - 1) if loss_on_prompt else _item_length,
+        valid_weight=_item_length,
     )
 
 
@@ -70,6 +77,10 @@ def collate(samples: list[Sample], pad: int) -> dict[str, Tensor]:
         item_labels[row, end - sample.item_length : end] = ids[-sample.item_length :]
     mask = torch.arange(length) < torch.tensor([[len(sample)] for sample in samples])
     return {"input_ids": tokens, "attention_mask": mask.long(), "labels": labels, "item_labels": item_labels}
+
+
+def _item_length(sample: Sample) -> int:
+    return sample.item_length
 
 
 def _loss(labels: str) -> Callable[[PreTrainedModel, dict[str, Tensor]], dict[str, Tensor]]:
@@ -103,23 +114,42 @@ def _samples(pairs: pd.DataFrame, builder: PromptBuilder) -> list[Sample]:
     return samples
 
 
-def task_of(data: Prepared, prompt: Any, training: LanguageModelSettings) -> tuple[Task, PromptBuilder]:
-    """What the settings `prompt` and `training` make of a data set, and the prompts' builder."""
+def task_of(data: Prepared, settings: Any, training: LanguageModelSettings) -> tuple[Task, PromptBuilder]:
+    """What `training` makes of a data set (by settings.prompt, and for walks .device).
+
+    Also returns the prompts' builder.
+    """
+    prompt = settings.prompt
     builder = PromptBuilder(
         style=prompt.style, history=prompt.history, tokenizer=data.tokenizer, catalogue=data.catalogue
     )
+    if training.neighbours:
+        device = models.choose_device(settings.device)
+        return _walks(data, builder, prompt.history, training.neighbours, device), builder
     task = language_model_task(
         data.users, builder, samples=training.samples, history=prompt.history, loss_on_prompt=training.loss_on_prompt
     )
     return task, builder
 
 
-def learn(task: Task, own: Any, tokenizer: Any, settings: Any, *, model: Path, losses: Path, name: str) -> None:
-    """Train the model that the section `own` of the settings describes; writes it and its losses, atomically."""
-    network = models.create(own.model, tokenizer, seed=settings.seed)
+def _walks(data: Prepared, builder: PromptBuilder, history: int, settings: Any, device: torch.device) -> Task:
+    train, valid = _windows(data.users, history), history_and_targets(data.users, "valid")
+    pairs = zip(valid["history"], valid["targets"], strict=True)
+    return with_neighbours(
+        [data.catalogue.rows(h + t) for h, t in zip(train["history"], train["targets"], strict=True)],
+        [data.catalogue.rows(h[-history:] + t) for h, t in pairs],
+        train=[data.catalogue.rows(items) for items in data.users["train"]],
+        identifiers=builder.identifiers, settings=settings, start=builder.start_id, pad=builder.pad_id, device=device,
+    )  # fmt: skip
+
+
+def learn(
+    task: Task, network: PreTrainedModel, own: Any, settings: Any, *, seed: int, model: Path, losses: Path, name: str
+) -> None:
+    """Train `network` by the section `own` of the settings; writes the model and its losses, atomically.
+
+    Killed, it goes on from its last checkpoint when it is called again (specbeam.training.fit_and_save).
+    """
     log.info("%s: %d weights", name, models.parameters(network))
     device = models.choose_device(settings.device)
-    network, table = fit(network, task, own.training, seed=settings.seed, device=device, name=name)
-    models.save(network, model)
-    with replacing(losses) as temporary:
-        table.to_csv(temporary, index=False)
+    fit_and_save(network, task, own.training, seed=seed, device=device, name=name, model=model, losses=losses)
