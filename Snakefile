@@ -5,6 +5,7 @@
 #     snakemake --list                                              what else can be asked for
 
 import os
+import re
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -47,11 +48,14 @@ wildcard_constraints:
     figure="|".join(FIGURES),
     K=r"\d+",
     shard=r"\d+",
+    seed=r"\d+",
+    variant="|".join(map(re.escape, VARIANTS)),
 
 
 include: "workflow/rules/download.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/target.smk"
+include: "workflow/rules/baselines.smk"
 include: "workflow/rules/trajectories.smk"
 include: "workflow/rules/alignment.smk"
 include: "workflow/rules/measurement.smk"

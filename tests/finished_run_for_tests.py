@@ -18,6 +18,6 @@ def make_run(folder: Path, prepared_data: Path) -> None:
     models.save(models.create(ModelSettings(**sizes), tokenizer, seed=1), folder / "target" / "model")
     for seed, name in enumerate(("base", "sft", "atspeed_s"), start=2):
         draft = models.create(DraftModelSettings(**sizes), tokenizer, seed=seed)
-        models.save(draft, folder / "drafts" / name / "model")
+        models.save(draft, folder / "drafts" / name / "seed-1" / "model")
     config = Settings().model_dump(mode="json") | {"run": "mine", "device": "cpu", "of an older version": 1}
     (folder.parent / "config.yaml").write_text(yaml.safe_dump(config))

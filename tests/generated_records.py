@@ -1,5 +1,6 @@
 """Records with the shape of real ones, for the tests of records, figures and the summary."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,14 @@ def evaluation(
     verifications=("strict", "relaxed"),
     users: int = 60,
     draft_beam_width: int = 40,
+    seed: int = 1,
+    plan: str = "flat",
 ) -> pd.DataFrame:
     """One objective's evaluation: strict returns the target's own lists, relaxed slightly other ones."""
-    skill = OBJECTIVES.index(objective) / 10
-    generator = np.random.default_rng(OBJECTIVES.index(objective))
+    skill = OBJECTIVES.index(objective) / 10 + (0.05 if plan == "completed" else 0)
+    generator = np.random.default_rng(
+        [OBJECTIVES.index(objective), seed - 1] if seed > 1 else OBJECTIVES.index(objective)
+    )
     rows = []
     for width in beam_widths:
         own = np.random.default_rng(width)  # the same lists whatever the objective
@@ -50,6 +55,8 @@ def evaluation(
                     {
                         "dataset": "synthetic",
                         "objective": objective,
+                        "draft_seed": seed,
+                        "plan": "" if alone else plan,
                         "verification": verification,
                         "K": width,
                         "N": 0 if alone else draft_beam_width,
@@ -69,7 +76,9 @@ def evaluation(
     return pd.concat(rows, ignore_index=True)
 
 
-def trees(objective: str, *, beam_width: int = 20, sizes=(60, 120, 240), users: int = 15) -> pd.DataFrame:
+def trees(
+    objective: str, *, beam_width: int = 20, sizes=(60, 120, 240), users: int = 15, seed: int = 1
+) -> pd.DataFrame:
     """One objective's comparison of drafted trees: larger ones and shaped ones take fewer calls."""
     skill, rows = OBJECTIVES.index(objective) / 10, []
     generator = np.random.default_rng(OBJECTIVES.index(objective))
@@ -81,11 +90,15 @@ def trees(objective: str, *, beam_width: int = 20, sizes=(60, 120, 240), users: 
                     {
                         "dataset": "synthetic",
                         "objective": objective,
+                        "draft_seed": seed,
                         "shape": shape,
                         "widths": " ".join([str(size // 3)] * 3),
                         "K": beam_width,
                         "size": size,
                         "user": np.arange(users),
+                        "accepted": 4 - calls,
+                        "first_accepted": 4 - calls,
+                        "rounds": calls,
                         "target_calls": calls,
                         "draft_calls": 3 * calls,
                         "nodes": size * calls,
@@ -142,11 +155,13 @@ def timing(
     return pd.DataFrame(rows)
 
 
-def ranking(*, beam_widths=BEAM_WIDTHS, users: int = 400) -> pd.DataFrame:
-    """The target's and the popularity recommender's quality on all test users."""
+def ranking(*, beam_widths=BEAM_WIDTHS, users: int = 400, recommenders=("target", "popularity")) -> pd.DataFrame:
+    """Quality on all test users: of target and popularity, and in baselines/ranking.csv of the other baselines."""
+    levels = {"target": 0.02, "popularity": 0.006, "transitions": 0.008, "cooccurrence": 0.014, "sasrec": 0.015}
     rows = []
-    for recommender, level in (("target", 0.02), ("popularity", 0.006)):
+    for recommender in recommenders:
         for width in beam_widths:
+            level = levels[recommender]
             recall, ndcg = level * width**0.6, level * 0.6 * width**0.4
             bounds = {
                 "recall_low": recall * 0.9,
@@ -176,25 +191,31 @@ def losses(*, epochs: int = 8, kept: int = 6, aligned: bool = False) -> pd.DataF
 
 
 def write_run(
-    folder: Path, *, objectives=OBJECTIVES, beam_widths=BEAM_WIDTHS, verifications=("strict", "relaxed")
+    folder: Path, *, objectives=OBJECTIVES, beam_widths=BEAM_WIDTHS, verifications=("strict", "relaxed"), seeds=(1,)
 ) -> Path:
     """All record files of one small run, laid out as under results/<run>/<dataset>/."""
     settings = {"seed": 1, "decoding": {"draft_length": 3}}
-    for objective in objectives:
-        frame = evaluation(objective, beam_widths=beam_widths, verifications=verifications)
-        path = folder / "measurement" / "evaluation" / f"{objective}.parquet"
+    for objective, seed in product(objectives, seeds):
+        place = f"{objective}/seed-{seed}"
+        frame = evaluation(objective, beam_widths=beam_widths, verifications=verifications, seed=seed)
+        path = folder / "measurement" / "evaluation" / f"{place}.parquet"
         records.write(frame, path, kind="evaluation", settings=settings, **STAMP)
-        shapes = trees(objective, beam_width=max(beam_widths))
-        path = folder / "measurement" / "trees" / f"{objective}.parquet"
+        shapes = trees(objective, beam_width=max(beam_widths), seed=seed)
+        path = folder / "measurement" / "trees" / f"{place}.parquet"
         records.write(shapes, path, kind="trees", settings=settings, **STAMP)
-        write_losses(folder / "drafts" / objective / "loss.csv", aligned=True)
+        write_losses(folder / "drafts" / place / "loss.csv", aligned=True)
     for width in beam_widths:
         frame = timing(width, objectives=objectives, verifications=verifications)
         path = folder / "measurement" / "timing" / f"K{width}.parquet"
         records.write(frame, path, kind="timing", settings=settings, **STAMP)
     write_losses(folder / "target" / "loss.csv")
-    write_losses(folder / "drafts" / "base" / "loss.csv")
-    ranking(beam_widths=beam_widths).to_csv(folder / "target" / "ranking.csv", index=False)
+    for seed in seeds:
+        write_losses(folder / "drafts" / "base" / f"seed-{seed}" / "loss.csv")
+    rated = {"target": ("target", "popularity"), "baselines": ("transitions", "cooccurrence", "sasrec")}
+    for name, recommenders in rated.items():
+        (folder / name).mkdir(exist_ok=True)
+        frame = ranking(beam_widths=beam_widths, recommenders=recommenders)
+        frame.to_csv(folder / name / "ranking.csv", index=False)
     return folder
 
 

@@ -19,7 +19,7 @@ class FinishedRun:
 
     folder: Path
     settings: settings.Settings
-    """Those of seed, device, prompt, decoding and the two models; all others are the defaults."""
+    """Those of seed, device, prompt, decoding, the two models and the drafts' seeds; all others are the defaults."""
 
     @classmethod
     def of(cls, folder: Path | str) -> "FinishedRun":
@@ -35,7 +35,8 @@ class FinishedRun:
         values = yaml.safe_load(config.read_text(encoding="utf-8"))
         # the other sections may be of an older version, and nothing here depends on them
         parts = {name: values[name] for name in ("seed", "device", "prompt", "decoding")}
-        parts |= {name: {"model": values[name]["model"]} for name in ("target", "draft")}
+        parts |= {"target": {"model": values["target"]["model"]}}
+        parts |= {"draft": {name: values["draft"][name] for name in ("model", "seeds") if name in values["draft"]}}
         return cls(folder, settings.parse(parts, source=str(config)))
 
     @property
@@ -50,9 +51,9 @@ class FinishedRun:
 
     @property
     def drafts(self) -> dict[str, Path]:
-        """The aligned draft models, by objective."""
-        places = sorted(self.folder.glob("drafts/*/model"))
-        return {place.parent.name: place for place in places if place.parent.name != "base"}
+        """The aligned draft models of the first of the run's seeds, by objective."""
+        places = sorted(self.folder.glob(f"drafts/*/seed-{self.settings.draft.seeds[0]}/model"))
+        return {place.parents[1].name: place for place in places if place.parents[1].name != "base"}
 
     def draft(self, objective: str | None) -> Path | None:
         """The draft of `objective`; for None that of atspeed_s, or the first there is; None for "none".

@@ -52,7 +52,7 @@ def recommend(
     found = {
         "user": user,
         "history": given,
-        "draft": draft.parent.name if draft else NO_DRAFT,
+        "draft": draft.parents[1].name if draft else NO_DRAFT,
         "verification": verification,
         "target_calls": made.target_calls,
         "list": [

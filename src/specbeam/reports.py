@@ -6,7 +6,7 @@ from pathlib import Path
 
 from specbeam.digest import code_digest
 from specbeam.errors import SpecbeamError
-from specbeam.settings import ModelSettings, Settings, load
+from specbeam.settings import DraftModelSettings, ModelSettings, Settings, load
 from specbeam.stages import STAGES
 
 
@@ -28,6 +28,7 @@ def plan(config: Path) -> Iterator[str]:
         "K": ", ".join(map(str, run.measurement.beam_widths)),
         "N": ", ".join(map(str, run.measurement.draft_beam_widths)),
         "verification": ", ".join(run.measurement.verifications),
+        "ablations": ", ".join(run.ablations) or "none",
         "to run it": f"snakemake --cores all --configfile {config}",
     }
     yield from (f"{name:<13} {text}" for name, text in facts.items())
@@ -56,4 +57,6 @@ def digests() -> Iterator[str]:
 def _model(model: ModelSettings) -> str:
     if model.base:
         return f"{model.base}{' with LoRA' if model.lora else ''}"
+    if isinstance(model, DraftModelSettings) and model.from_target:
+        return f"layers {', '.join(map(str, model.from_target))} of the target"
     return f"a new Llama, {model.layers} layers of {model.hidden_size}"

@@ -28,7 +28,17 @@ class Stage:
 FIGURES = ("speedup", "accepted", "trees", "recall", "phases", "loss")
 """Figures of a run; each is drawn by the module of its name in specbeam.figures."""
 
-_RECORD = ("device", "prompt", "decoding.normalise", "target.model.dtype", "trajectories.beam_width")
+VARIED = ("train_draft", "align", "evaluate")
+"""Stages that variants of a run (ablations) may repeat, in order."""
+
+_RECORD = (
+    "device",
+    "prompt",
+    "decoding.normalise",
+    "target.model.dtype",
+    "trajectories.beam_width",
+    "trajectories.logits",
+)
 _COMPARE = ("seed", "device", "prompt", "decoding", "target.model.dtype", "draft.model.dtype")
 
 STAGES: dict[str, Stage] = {
@@ -50,12 +60,12 @@ STAGES: dict[str, Stage] = {
             "measurement.beam_widths",
         ),
     ),
+    "rate_baselines": Stage("specbeam.baselines.rate", ("seed", "device", "measurement.beam_widths", "baselines")),
     "record": Stage("specbeam.trajectories.record", ("seed", *_RECORD, "trajectories.users")),
     "record_validation": Stage("specbeam.trajectories.record", _RECORD),
     "train_draft": Stage(
         "specbeam.target.draft",
         (
-            "seed",
             "device",
             "prompt",
             "target.model.dtype",
@@ -65,7 +75,7 @@ STAGES: dict[str, Stage] = {
     ),
     "align": Stage(
         "specbeam.alignment.train",
-        ("seed", "device", "prompt", "alignment.training", "alignment.objectives.{objective}"),
+        ("device", "prompt", "decoding.normalise", "alignment.training", "alignment.objectives.{objective}"),
     ),
     "evaluate": Stage(
         "specbeam.measurement.evaluate",
@@ -73,6 +83,7 @@ STAGES: dict[str, Stage] = {
             *_COMPARE,
             "measurement.beam_widths",
             "measurement.draft_beam_widths",
+            "measurement.plans",
             "measurement.verifications",
             "measurement.users",
             "measurement.tree_nodes",
@@ -91,6 +102,7 @@ STAGES: dict[str, Stage] = {
         ),
     ),
     **{name: Stage(f"specbeam.figures.{name}") for name in FIGURES},
+    "ablations": Stage("specbeam.figures.ablations"),
     "summarise": Stage("specbeam.figures.summary"),
 }
 """Every stage by name. `{objective}` stands for the one objective that a job aligns."""
@@ -117,6 +129,18 @@ def stage_values(settings: Settings, stage: str, *, objective: str | None = None
         if last in source:  # sizes are left out where a base brings its own
             into[last] = source[last]
     return values
+
+
+def differs(run: Settings, variant: Settings, stage: str, objective: str) -> bool:
+    """Whether `variant` needs a job of its own for `stage`, since that or a stage before it reads other settings.
+
+    `stage` is one of VARIED; else the variant takes what its run has made.
+    """
+    needed = VARIED[: VARIED.index(stage) + 1]
+    return any(
+        stage_values(run, name, objective=objective) != stage_values(variant, name, objective=objective)
+        for name in needed
+    )
 
 
 class StageSettings:

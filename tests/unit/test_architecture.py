@@ -14,11 +14,11 @@ MODULES = {
     ".".join(("specbeam", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in sorted(SOURCE.rglob("*.py"))
 }
-STAGES = ("target", "trajectories", "alignment", "measurement")
+STAGES = ("target", "baselines", "trajectories", "alignment", "measurement")
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LIBRARY = (
-    "data", "catalogue", "prompts", "trie", "models", "decoding", "files", "errors", "settings", "items", "recommender",
-    "drop_in", "finished_run",
+    "data", "catalogue", "prompts", "trie", "models", "pretrained", "adapters", "decoding", "files", "errors",
+    "settings", "items", "recommender", "drop_in", "finished_run",
 )  # fmt: skip
 
 
@@ -134,4 +134,4 @@ def test_rules_are_at_most_30_lines_and_complete(file):
         for resource in ("mem_mb=settings.resources.memory_mb", "gpu=GPU"):
             assert (resource in rule) == loads_models, f"{name}: {resource} is for rules that load models"
         for kind in ("logs", "benchmarks"):
-            assert re.search(rf"/{kind}/{name}[./]", rule), f"{name}: {kind} must bear its name"
+            assert re.search(rf"[/}}]{kind}/{name}[./]", rule), f"{name}: {kind} must bear its name"

@@ -36,13 +36,17 @@ CALLS = {
         "specbeam.target.train:train_target",
         {"prepared": Path("p"), "model": Path("m"), "losses": Path("l"), "threads": 2},
     ),
-    "train-draft --prepared p --model m --losses l --threads 2": (
+    "train-draft --prepared p --seed 4 --model m --losses l --threads 2": (
         "specbeam.target.draft:train_draft",
-        {"prepared": Path("p"), "model": Path("m"), "losses": Path("l"), "threads": 2},
+        {"prepared": Path("p"), "seed": 4, "model": Path("m"), "losses": Path("l"), "threads": 2},
     ),
     "infer-target --prepared p --model m --lists a --ranking b --threads 1": (
         "specbeam.target.infer:recommend",
         {"prepared": Path("p"), "model": Path("m"), "lists": Path("a"), "ranking": Path("b"), "threads": 1},
+    ),
+    "rate-baselines --prepared p --ranking b --threads 1": (
+        "specbeam.baselines.rate:rate_baselines",
+        {"prepared": Path("p"), "ranking": Path("b"), "threads": 1},
     ),
     "record-trajectories --prepared p --model m --output o --split train --shard 1 --shards 3 --threads 1": (
         "specbeam.trajectories.record:record",
@@ -56,7 +60,7 @@ CALLS = {
             "threads": 1,
         },
     ),
-    "align a b --objective sft --prepared p --base d --valid v --model m --losses l --threads 1": (
+    "align a b --objective sft --prepared p --base d --valid v --seed 4 --model m --losses l --threads 1": (
         "specbeam.alignment.train:align",
         {
             "trajectories": [Path("a"), Path("b")],
@@ -64,18 +68,21 @@ CALLS = {
             "prepared": Path("p"),
             "base": Path("d"),
             "valid": Path("v"),
+            "seed": 4,
             "model": Path("m"),
             "losses": Path("l"),
             "threads": 1,
         },
     ),
-    "evaluate --prepared p --target t --draft d --objective sft --dataset beauty --output o --trees r --threads 1": (
+    "evaluate --prepared p --target t --draft d --objective sft --draft-seed 4 --dataset beauty --output o --trees r "
+    "--threads 1": (
         "specbeam.measurement.evaluate:evaluate",
         {
             "prepared": Path("p"),
             "target": Path("t"),
             "draft": Path("d"),
             "objective": "sft",
+            "draft_seed": 4,
             "dataset": "beauty",
             "output": Path("o"),
             "trees": Path("r"),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from specbeam.alignment.train import align
+from specbeam.baselines.rate import rate_baselines
 from specbeam.data.prepare import prepare
 from specbeam.data.synthetic import generate
 from specbeam.measurement.evaluate import evaluate
@@ -27,6 +28,7 @@ RUN = parse(
         "draft": {"model": SIZES, "training": TRAINING},
         "trajectories": {"beam_width": 2, "users": 10},
         "alignment": {"objectives": {"atspeed_s": {}}, "training": TRAINING},
+        "baselines": {"sasrec": {"hidden_size": 8, "heads": 2, **TRAINING}},
         "measurement": {"beam_widths": [2], "draft_beam_widths": [2], "users": 1, "timing_users": 1, "repeats": 1},
     }
 )
@@ -34,6 +36,7 @@ NOT_READ = {
     # Read for a pretrained model alone; patience, when an epoch is no better than the one before.
     "prepare": {"target.model.revision"},
     "train_target": {"target.model.revision", "target.model.dtype", "target.training.patience"},
+    "rate_baselines": {"baselines.sasrec.patience"},
     "train_draft": {"draft.model.revision", "draft.training.patience", "target.model.dtype"},  # the last, to distil
     "align": {"alignment.training.patience"},
     # What is timed depends on it, through --threads.
@@ -96,16 +99,17 @@ def test_every_stage_reads_all_that_it_declares(reads, tmp_path):
     reads("generate", lambda s: generate(settings=s.synthetic, seed=s.seed, destination=raw))
     reads("prepare", lambda s: prepare(raw=raw, prepared=prepared, model=s.target.model))
     reads("train_target", lambda s: train_target(settings=s, model=target, losses=tmp_path / "a.csv", **of))
-    reads("train_draft", lambda s: train_draft(settings=s, model=base, losses=tmp_path / "b.csv", **of))
+    reads("train_draft", lambda s: train_draft(settings=s, seed=1, model=base, losses=tmp_path / "b.csv", **of))
     files = {"lists": tmp_path / "lists.parquet", "ranking": tmp_path / "ranking.csv"}
     reads("infer_target", lambda s: recommend(settings=s, model=target, **files, **of))
+    reads("rate_baselines", lambda s: rate_baselines(settings=s, ranking=tmp_path / "baselines.csv", **of))
     for stage, split, output in (("record", "train", train), ("record_validation", "valid", valid)):
         part = {"split": split, "output": output, "shard": 0, "shards": 1}
         reads(stage, lambda s, part=part: record(settings=s, model=target, **part, **of))
     files = {"base": base, "trajectories": [train], "valid": valid, "model": draft, "losses": tmp_path / "c.csv"}
-    reads("align", lambda s: align(settings=s, objective="atspeed_s", **files, **of), "atspeed_s")
+    reads("align", lambda s: align(settings=s, seed=1, objective="atspeed_s", **files, **of), "atspeed_s")
     files = {"target": target, "dataset": "synthetic", "output": tmp_path / "out.parquet"}
-    trees = {"draft": draft, "objective": "atspeed_s", "trees": tmp_path / "trees.parquet"}
+    trees = {"draft": draft, "objective": "atspeed_s", "draft_seed": 1, "trees": tmp_path / "trees.parquet"}
     reads("evaluate", lambda s: evaluate(settings=s, **trees, **files, **of))
     reads("time", lambda s: time_methods(settings=s, drafts={"atspeed_s": draft}, beam_width=2, **files, **of))
 

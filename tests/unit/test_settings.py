@@ -59,7 +59,7 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
         ),
         (
             {"alignment": {"objectives": {"atspeed_r": {"density": "off"}}}},
-            "objectives.atspeed_r.density: without effect on atspeed_r, whose settings are: alpha, temperature",
+            "atspeed_r.density: without effect on atspeed_r, whose settings are: alpha, sequences, mask, temperature",
         ),
         (
             {"alignment": {"objectives": {"sft": {"alpha": 0.5}}}},
@@ -87,7 +87,7 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
         ({"run": "../up"}, "run: String should match pattern"),
         ({"target": {"model": {"lora": {}}}}, "lora adapts a pretrained model: set base, or remove lora"),
         ({"target": {"model": {"base": "org/name"}}}, "set revision to a commit, to pin it"),
-        ({"target": {"model": {"revision": "abc"}}}, "target.model: revision is a commit of a pretrained model"),
+        ({"target": {"model": {"revision": 40 * "a"}}}, "target.model: revision is a commit of a pretrained model"),
         (
             {"target": {"model": {"base": ".", "layers": 4, "heads": 4}}},
             "target.model: base brings its own layers, heads: remove them",
@@ -101,8 +101,22 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
             {"draft": {"training": {"distil": True, "samples": "last_item"}}},
             "draft.training: distil learns from every item of a sequence: set samples: sequence, or distil: false",
         ),
-        ({"target": {"training": {"distil": True}}}, "target.training.distil: unknown key; allowed here: loss_on"),
+        (
+            {"draft": {"training": {"distil": True, "neighbours": {}}}},
+            "draft.training: distil learns from the target alone: set neighbours: null, or distil: false",
+        ),
+        (
+            {"target": {"training": {"samples": "last_item", "neighbours": {}}}},
+            "target.training: neighbours walks along whole sequences: set samples: sequence, or neighbours: null",
+        ),
+        (
+            {"decoding": {"normalise": "vocabulary"}, "target": {"training": {"neighbours": {}}}},
+            "training.neighbours trains a distribution over items, which only decoding.normalise: children gives",
+        ),
+        ({"target": {"training": {"distil": True}}}, "target.training.distil: unknown key; allowed here: epochs"),
         ({"target": {"model": {"hidden_size": 30, "heads": 4}}}, "hidden_size must be an even multiple of heads"),
+        ({"draft": {"seeds": [1, 2, 1]}}, "draft.seeds: expected each value once"),
+        ({"measurement": {"plans": ["completed"]}}, "measurement.plans: relaxed verification samples from the draft"),
         ({"prompt": {"style": "natural"}}, "prompt.style natural needs a text tokenizer: set target.model.base"),
     ],
 )

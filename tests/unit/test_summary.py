@@ -15,7 +15,7 @@ def _environment(monkeypatch):
 
 
 def inputs(run):
-    return [*sorted(run.glob("measurement/*/*.parquet")), run / "target" / "ranking.csv"]
+    return [*sorted(run.glob("measurement/**/*.parquet")), *sorted(run.glob("*/ranking.csv"))]
 
 
 def summarise(folder, **what):
@@ -36,7 +36,8 @@ def test_the_table_has_every_method_and_fits_a_terminal(tmp_path):
     for objective in generated.OBJECTIVES:
         for verification in ("strict", "relaxed"):
             assert len(row(text, f"{objective} {verification} ")) == 7
-    assert row(text, "popularity (400 users)")[2:] == ["-"] * 5
+    for baseline in ("popularity", "last-item transitions", "co-occurrence", "SASRec"):
+        assert row(text, f"{baseline} (400 users)")[2:] == ["-"] * 5
     assert row(text, "transformers generate")[-1] == "1.00x"
     assert row(text, "plain beam search (60 users)")[4:6] == ["4.00", "1.00x"]
 
@@ -108,6 +109,36 @@ def test_of_several_draft_widths_the_largest_is_printed():
     assert len(row(text, "sft strict")) == 7
 
 
+def test_the_acceptance_table_has_a_row_an_objective_with_mean_and_deviation_over_seeds(tmp_path):
+    summarise(tmp_path, seeds=(1, 2, 3), objectives=("sft", "wordkd"))
+    text = (tmp_path / "acceptance.md").read_text()
+    assert "means over seeds 1, 2, 3, time of seed 1 alone" in text
+    tables = [part.splitlines() for part in text.split("\n\n")[1:]]
+    assert [table[0].split(" | ")[0] for table in tables] == ["| strict, flat, N = 40", "| relaxed, flat, N = 40"]
+    for verification, table in zip(("strict", "relaxed"), tables, strict=True):
+        titles = "AS@1 | AS@3 | AS@5 | AS@10 | AS@20 | calls, K = 20 | Recall@10 | NDCG@10 |"
+        assert table[0].endswith(titles)
+        assert [line.split(" | ")[0] for line in table[2:]] == ["| `sft`", "| `wordkd`", "| target alone"]
+        frames = [generated.evaluation("sft", seed=seed) for seed in (1, 2, 3)]
+        at = [frame.query(f"verification == '{verification}' and K == 20") for frame in frames]
+        levels = pd.Series([part["accepted"].sum() / part["rounds"].sum() for part in at])
+        cells = table[2].split(" | ")
+        assert cells[5] == f"{levels.mean():.2f} ± {levels.std():.2f}"
+        assert cells[6] == f"{pd.concat(at)['target_calls'].mean():.2f}"
+
+
+def test_completed_drafts_have_rows_of_their_own_without_times(tmp_path):
+    run = generated.write_run(tmp_path / "run", objectives=("sft",))
+    completed = generated.evaluation("sft", plan="completed", verifications=("strict",))
+    path = tmp_path / "run/measurement/evaluation/sft/completed.parquet"
+    speculative = completed[completed["verification"] != "target"]
+    records.write(speculative, path, kind="evaluation", settings={}, **generated.STAMP)
+    text = summary.summarise(inputs=inputs(run), output=tmp_path / "summary.csv", run="default")
+    assert row(text, "sft strict completed")[-2:] == ["-", "-"]
+    assert row(text, "sft strict  ")[-1].endswith("x")
+    assert "strict, completed, N = 40" in (tmp_path / "acceptance.md").read_text()
+
+
 def test_a_missing_kind_of_input_is_told(tmp_path):
     run = generated.write_run(tmp_path / "run", beam_widths=(5,), objectives=("sft",))
     for kind in ("evaluation", "timing"):
@@ -115,7 +146,7 @@ def test_a_missing_kind_of_input_is_told(tmp_path):
         with pytest.raises(SpecbeamError, match=f"at least one file of {kind} records"):
             summary.summarise(inputs=kept, output=tmp_path / "summary.csv", run="default")
     with pytest.raises(SpecbeamError, match=r"one ranking\.csv"):
-        summary.summarise(inputs=inputs(run)[:-1], output=tmp_path / "summary.csv", run="default")
+        summary.summarise(inputs=inputs(run)[:-2], output=tmp_path / "summary.csv", run="default")
 
 
 def test_records_of_different_data_sets_are_refused():

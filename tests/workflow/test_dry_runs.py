@@ -7,18 +7,20 @@ import pytest
 from specbeam import settings
 from specbeam.stages import FIGURES
 
+DRAFTS = {"train_draft", "align_draft", "evaluate_draft"}
 STAGES = ("download", "prepare", "target", "trajectories", "alignment", "measurement", "figures")
 
 
-@pytest.mark.parametrize("config", ["config", "smoke", "beauty-small", "paper"])
+@pytest.mark.parametrize("config", ["config", "smoke", "beauty-small", "ablations", "paper"])
 def test_each_config_resolves_to_every_stage(checkout, config):
     run = settings.load(checkout.folder / f"config/{config}.yaml")
-    datasets, objectives = len(run.datasets), len(run.alignment.objectives)
+    datasets, objectives, seeds = len(run.datasets), len(run.alignment.objectives), len(run.draft.seeds)
     planned = checkout.planned(config=config)
 
     assert planned["train_target"] == planned["prepare_dataset"] == datasets
     assert planned["record_trajectories"] == datasets * run.trajectories.shards
-    assert planned["align_draft"] == planned["evaluate_draft"] == datasets * objectives
+    assert planned["train_draft"] == datasets * seeds
+    assert planned["align_draft"] == planned["evaluate_draft"] == datasets * objectives * seeds
     assert planned["time_methods"] == datasets * len(run.measurement.beam_widths)
     assert planned["plot_figure"] == datasets * len(FIGURES)
     assert planned["summarise_run"] == datasets
@@ -44,10 +46,23 @@ def test_one_objective_needs_only_its_own_draft(checkout):
 
 @pytest.mark.parametrize("distil", [False, True])
 def test_the_first_draft_needs_the_target_only_to_distil_it(checkout, distil):
-    draft = "results/smoke/synthetic/drafts/base/model"
+    draft = "results/smoke/synthetic/drafts/base/seed-1/model"
     planned = checkout.planned(draft, "--config", f"draft={{training: {{distil: {str(distil).lower()}}}}}")
     assert planned["train_draft"] == 1
     assert ("train_target" in planned) == distil
+
+
+def test_a_first_draft_cut_from_the_target_needs_the_target(checkout):
+    with checkout.edit("config/smoke.yaml", "{hidden_size: 16, layers: 1, heads: 2,", "{from_target: [0]} #"):
+        assert checkout.planned("results/smoke/synthetic/drafts/base/seed-1/model")["train_target"] == 1
+
+
+def test_drafts_are_made_once_a_seed_and_all_else_once(checkout):
+    once, thrice = checkout.planned(), checkout.planned("--config", "draft={seeds: [1, 5, 9]}")
+    assert {rule for rule, jobs in thrice.items() if jobs == 3 * once[rule]} == DRAFTS
+    assert {rule: jobs for rule, jobs in thrice.items() if rule not in DRAFTS} == {
+        rule: jobs for rule, jobs in once.items() if rule not in DRAFTS
+    }
 
 
 def test_one_figure_needs_only_what_it_shows(checkout):

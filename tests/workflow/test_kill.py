@@ -58,7 +58,7 @@ MOMENTS = (
     "prepare_dataset.log",
     "train_target.log",
     "record_trajectories/*.log",
-    "align_draft/*.log",
+    "align_draft/*/*.log",
     "time_methods/*.log",
     "summarise_run.log",
 )
@@ -77,7 +77,7 @@ def test_a_run_killed_in_one_stage_after_the_other_ends_like_an_undisturbed_one(
     assert not half_written.exists()
     assert checkout.planned() == {}
     assert _files(killed) == _files(whole)
-    for path in ("target/lists.parquet", "target/ranking.csv", "target/loss.csv", "drafts/atspeed_s/loss.csv"):
+    for path in ("target/lists.parquet", "target/ranking.csv", "target/loss.csv", "drafts/atspeed_s/seed-1/loss.csv"):
         assert (killed / path).read_bytes() == (whole / path).read_bytes(), path
     for kind in ("evaluation", "timing"):
         assert_frame_equal(_measured(killed, kind), _measured(whole, kind), check_exact=True)
@@ -89,5 +89,5 @@ def _files(folder: Path) -> set[str]:
 
 def _measured(folder: Path, kind: str) -> pd.DataFrame:
     """All records of a kind, without seconds."""
-    frame = records.read(sorted((folder / "measurement" / kind).glob("*.parquet")), kind)
+    frame = records.read(sorted((folder / "measurement" / kind).rglob("*.parquet")), kind)
     return frame.drop(columns=["seconds", *records.PHASES], errors="ignore")

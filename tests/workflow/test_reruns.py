@@ -15,7 +15,8 @@ FROM_TARGET = {
     **FROM_ALIGNMENT,
 }
 FROM_TIMING = {"time_methods": 2, "plot_figure": 2, "summarise_run": 1}
-EVERYTHING = {"generate_synthetic": 1, "prepare_dataset": 1, "train_draft": 1, **FROM_TARGET}
+EVERYTHING = {"generate_synthetic": 1, "prepare_dataset": 1, "rate_baselines": 1, "train_draft": 1, **FROM_TARGET}
+ANOTHER_SEED = {"train_draft": 1, "align_draft": 6, "evaluate_draft": 6, "plot_figure": 4, "summarise_run": 1}
 
 
 def test_a_second_call_does_nothing(finished):
@@ -27,8 +28,9 @@ def test_the_run_leaves_figures_table_logs_and_its_resolved_config(finished):
     assert (run / "config.yaml").read_text().startswith("run: smoke")
     for path in ("summary.txt", "summary.csv", "figures/speedup.png", "figures/speedup.svg", "figures/speedup.csv"):
         assert (run / "synthetic" / path).stat().st_size > 0
-    assert (run / "synthetic/logs/align_draft/sft.log").exists()
-    assert (run / "synthetic/benchmarks/align_draft/sft.tsv").exists()
+    assert (run / "synthetic/acceptance.md").stat().st_size > 0
+    assert (run / "synthetic/logs/align_draft/sft/seed-1.log").exists()
+    assert (run / "synthetic/benchmarks/align_draft/sft/seed-1.tsv").exists()
     assert not list(run.rglob("*.part"))
 
 
@@ -47,6 +49,8 @@ def test_nothing_runs_beside_a_timing_job(finished):
     [
         ("seed: 1", "seed: 2", EVERYTHING),
         ("users: 300", "users: 301", EVERYTHING),
+        ("seeds: [1]", "seeds: [1, 2]", ANOTHER_SEED),
+        ("seeds: [1]", "seeds: [2]", {**ANOTHER_SEED, "time_methods": 2, "plot_figure": 6}),
         ("hidden_size: 32", "hidden_size: 64", FROM_TARGET),
         (
             "trajectories: {beam_width: 5, shards: 2, users: 40}",
@@ -59,6 +63,7 @@ def test_nothing_runs_beside_a_timing_job(finished):
             {"recommend_items": 1, "evaluate_draft": 6, "time_methods": 2, "plot_figure": 5, "summarise_run": 1},
         ),
         ("hidden_size: 16", "hidden_size: 32", {"train_draft": 1, **FROM_ALIGNMENT}),
+        ("plans: [flat, completed]", "plans: [flat]", {"evaluate_draft": 6, "plot_figure": 3, "summarise_run": 1}),
         (
             "atspeed_s: {}",
             "atspeed_s: {alpha: 0.5}",
@@ -81,6 +86,7 @@ def test_a_new_beam_width_times_only_that_one(finished):
         planned = finished.planned()
     assert planned == {
         "recommend_items": 1,
+        "rate_baselines": 1,
         "evaluate_draft": 6,
         "time_methods": 1,
         "plot_figure": 5,

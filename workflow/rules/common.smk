@@ -8,19 +8,24 @@ from typing import get_args
 
 from specbeam.digest import code_digest
 from specbeam.settings import DatasetName
-from specbeam.stages import FIGURES, STAGES, stage_values
+from specbeam.settings import variants
+from specbeam.stages import FIGURES, STAGES, differs, stage_values
 
 DATASETS = get_args(DatasetName)
 OBJECTIVES = list(settings.alignment.objectives)
+SEEDS = settings.draft.seeds  # of the drafts; target and trajectories have settings.seed
 BEAM_WIDTHS = settings.measurement.beam_widths
 SHARDS = range(settings.trajectories.shards)
 RESULTS = f"results/{settings.run}"
+OWN = {"variant": "", "objective": OBJECTIVES}  # the run's drafts, not those of its variants
+# folder -> settings: of the run, which lies in the data set's own folder, and of the variants of its ablations
+VARIANTS = {"": settings, **{f"ablations/{name}/{label}/": made for (name, label), made in variants(settings).items()}}
 GPU = 0 if settings.device == "cpu" else 1  # a job that loads models; `--resources gpu=1` keeps them apart
 
 
-def reads(stage, *, objective=None):
+def reads(stage, *, variant="", objective=None):
     """The settings a stage depends on, as JSON: when they change, its jobs run again."""
-    return json.dumps(stage_values(settings, stage, objective=objective))
+    return json.dumps(stage_values(VARIANTS[variant], stage, objective=objective))
 
 
 def code(stage):
@@ -48,6 +53,48 @@ def no_such_target(wildcards):
     raise WorkflowError(f"there is no target {wildcards.target}; `snakemake --list` shows what can be asked for")
 
 
+def made_in(variant, stage, objective):
+    """Folder of what a stage makes for a variant: the variant's own if its settings differ up to there, or the run's."""
+    return variant if differs(settings, VARIANTS[variant], stage, objective) else ""
+
+
+def teacher(wildcards):
+    """The target, for a first draft that learns from it or is cut from it."""
+    draft = VARIANTS[wildcards.variant].draft
+    needed = draft.training.distil or draft.model.from_target is not None
+    return expand(rules.train_target.output.model, dataset=wildcards.dataset) if needed else []
+
+
+def base_draft(wildcards):
+    """The draft that a variant's alignment starts from."""
+    variant = made_in(wildcards.variant, "train_draft", wildcards.objective)
+    return expand(rules.train_draft.output.model, **{**wildcards, "variant": variant})
+
+
+def aligned_draft(wildcards):
+    """The draft that a variant evaluates."""
+    variant = made_in(wildcards.variant, "align", wildcards.objective)
+    return expand(rules.align_draft.output.model, **{**wildcards, "variant": variant})
+
+
+def ablated(dataset):
+    """(ABLATION/LABEL, evaluation records) of every variant, for the objectives that an ablation changes.
+
+    Before them, under the name `run`, those of the run itself.
+    """
+    if not settings.ablations:
+        raise WorkflowError("this config has no section `ablations`; config/ablations.yaml has one")
+    at, found = {"dataset": dataset, "seed": SEEDS}, []
+    for name, labels in settings.ablations.items():
+        for objective in OBJECTIVES:
+            folders = [made_in(f"ablations/{name}/{label}/", "evaluate", objective) for label in labels]
+            if any(folders):
+                for label, folder in {"run": "", **{f"{name}/{label}": f for label, f in zip(labels, folders)}}.items():
+                    files = expand(rules.evaluate_draft.output.records, variant=folder, objective=objective, **at)
+                    found += [(label, path) for path in files]
+    return list(dict.fromkeys(found))
+
+
 def named_drafts(wildcards, input):
     """The drafts to time, as OBJECTIVE=FOLDER."""
     return [f"{objective}={folder}" for objective, folder in zip(OBJECTIVES, input.drafts, strict=True)]
@@ -56,14 +103,15 @@ def named_drafts(wildcards, input):
 def shown(wildcards):
     """What a figure is drawn from."""
     dataset = f"{RESULTS}/{wildcards.dataset}"
-    evaluation = expand(f"{dataset}/measurement/evaluation/{{objective}}.parquet", objective=OBJECTIVES)
+    each = {"objective": OBJECTIVES, "seed": SEEDS}
+    evaluation = expand(f"{dataset}/measurement/evaluation/{{objective}}/seed-{{seed}}.parquet", **each)
     timing = expand(f"{dataset}/measurement/timing/K{{K}}.parquet", K=BEAM_WIDTHS)
-    drafts = expand(f"{dataset}/drafts/{{draft}}/loss.csv", draft=["base", *OBJECTIVES])
+    drafts = expand(f"{dataset}/drafts/{{draft}}/seed-{{seed}}/loss.csv", draft=["base", *OBJECTIVES], seed=SEEDS)
     return {
         "speedup": timing,
         "accepted": evaluation,
-        "trees": expand(f"{dataset}/measurement/trees/{{objective}}.parquet", objective=OBJECTIVES),
-        "recall": [*evaluation, f"{dataset}/target/ranking.csv"],
+        "trees": expand(f"{dataset}/measurement/trees/{{objective}}/seed-{{seed}}.parquet", **each),
+        "recall": [*evaluation, f"{dataset}/target/ranking.csv", f"{dataset}/baselines/ranking.csv"],
         "phases": timing,
         "loss": [f"{dataset}/target/loss.csv", *drafts],
     }[wildcards.figure]

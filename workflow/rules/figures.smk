@@ -24,15 +24,44 @@ rule plot_figure:
         "specbeam plot {wildcards.figure} {input:q} --output {params.stem:q} > {log:q} 2>&1"
 
 
+rule plot_ablations:
+    """Draw acceptance by what a config's ablations vary, as PNG and SVG, with its data as CSV."""
+    input:
+        lambda wildcards: [path for _, path in ablated(wildcards.dataset)],
+    output:
+        png="<run>/{dataset}/figures/ablations.png",
+        svg="<run>/{dataset}/figures/ablations.svg",
+        csv="<run>/{dataset}/figures/ablations.csv",
+    log:
+        "<run>/{dataset}/logs/plot_ablations.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/plot_ablations.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        code=code("ablations"),
+        named=lambda wildcards: [f"{name}={path}" for name, path in ablated(wildcards.dataset)],
+        stem=subpath(output.png, strip_suffix=".png"),
+    message:
+        "{wildcards.dataset}: draw ablations (tail -f {log})"
+    shell:
+        "specbeam plot ablations {params.named:q} --output {params.stem:q} > {log:q} 2>&1"
+
+
 rule summarise_run:
     """Put the run's main numbers into one table."""
     input:
         timing=expand(rules.time_methods.output.records, K=BEAM_WIDTHS, allow_missing=True),
-        evaluation=expand(rules.evaluate_draft.output.records, objective=OBJECTIVES, allow_missing=True),
-        ranking=rules.recommend_items.output.ranking,
+        evaluation=expand(rules.evaluate_draft.output.records, **OWN, seed=SEEDS, allow_missing=True),
+        target=rules.recommend_items.output.ranking,
+        baselines=rules.rate_baselines.output.ranking,
     output:
         csv="<run>/{dataset}/summary.csv",
         text="<run>/{dataset}/summary.txt",
+        acceptance="<run>/{dataset}/acceptance.md",
     log:
         "<run>/{dataset}/logs/summarise_run.log",
     benchmark:
@@ -48,5 +77,5 @@ rule summarise_run:
     message:
         "{wildcards.dataset}: summarise (tail -f {log})"
     shell:
-        "specbeam summarise {input.timing:q} {input.evaluation:q} {input.ranking:q} "
+        "specbeam summarise {input.timing:q} {input.evaluation:q} {input.target:q} {input.baselines:q} "
         "--run {params.run:q} --output {output.csv:q} > {log:q} 2>&1"

@@ -3,14 +3,14 @@ rule evaluate_draft:
     input:
         prepared=rules.prepare_dataset.output.prepared,
         target=rules.train_target.output.model,
-        draft=rules.align_draft.output.model,
+        draft=aligned_draft,
     output:
-        records="<run>/{dataset}/measurement/evaluation/{objective}.parquet",
-        trees="<run>/{dataset}/measurement/trees/{objective}.parquet",
+        records="<run>/{dataset}/{variant}measurement/evaluation/{objective}/seed-{seed}.parquet",
+        trees="<run>/{dataset}/{variant}measurement/trees/{objective}/seed-{seed}.parquet",
     log:
-        "<run>/{dataset}/logs/evaluate_draft/{objective}.log",
+        "<run>/{dataset}/{variant}logs/evaluate_draft/{objective}/seed-{seed}.log",
     benchmark:
-        "<run>/{dataset}/benchmarks/evaluate_draft/{objective}.tsv"
+        "<run>/{dataset}/{variant}benchmarks/evaluate_draft/{objective}/seed-{seed}.tsv"
     conda:
         "../../environment.yml"
     threads: settings.threads.evaluation
@@ -19,12 +19,12 @@ rule evaluate_draft:
         gpu=GPU,
     params:
         code=code("evaluate"),
-        settings=reads("evaluate"),
+        settings=lambda wildcards: reads("evaluate", variant=wildcards.variant),
     message:
-        "{wildcards.dataset}: evaluate {wildcards.objective} (tail -f {log})"
+        "{wildcards.dataset}: evaluate {wildcards.objective}, seed {wildcards.seed} (tail -f {log})"
     shell:
         "specbeam evaluate --prepared {input.prepared:q} --target {input.target:q} --draft {input.draft:q} "
-        "--objective {wildcards.objective} --dataset {wildcards.dataset} "
+        "--objective {wildcards.objective} --draft-seed {wildcards.seed} --dataset {wildcards.dataset} "
         "--output {output.records:q} --trees {output.trees:q} "
         "--settings {params.settings:q} --threads {threads} > {log:q} 2>&1"
 
@@ -34,7 +34,7 @@ rule time_methods:
     input:
         prepared=rules.prepare_dataset.output.prepared,
         target=rules.train_target.output.model,
-        drafts=expand(rules.align_draft.output.model, objective=OBJECTIVES, allow_missing=True),
+        drafts=expand(rules.align_draft.output.model, **OWN, seed=SEEDS[0], allow_missing=True),
     output:
         records="<run>/{dataset}/measurement/timing/K{K}.parquet",
     log:

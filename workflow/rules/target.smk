@@ -14,7 +14,7 @@ rule train_target:
     threads: settings.threads.target
     resources:
         mem_mb=settings.resources.memory_mb,
-        gpu=GPU,
+        gpu=GPU * settings.target.training.processes,
     params:
         code=code("train_target"),
         settings=reads("train_target"),

@@ -1,7 +1,8 @@
 # What can be asked for by name: `snakemake beauty`, `snakemake atspeed_s`, `snakemake alignment`, `snakemake speedup`.
 
-EVALUATED = every("measurement/evaluation/{objective}.parquet", objective=OBJECTIVES)
+EVALUATED = every("measurement/evaluation/{objective}/seed-{seed}.parquet", objective=OBJECTIVES, seed=SEEDS)
 TIMED = every("measurement/timing/K{K}.parquet", K=BEAM_WIDTHS)
+ABLATED = every("figures/ablations.{form}", form=("png", "svg", "csv"))
 STAGE_TARGETS = {
     "download": ("raw files", [path for dataset in settings.datasets for path in raw_files(dataset).values()]),
     "prepare": ("splits, catalogue, tokenizer and statistics", every("prepared")),
@@ -9,11 +10,15 @@ STAGE_TARGETS = {
         "the trained target, its lists and their ranking",
         every("target/{file}", file=("model", "ranking.csv")),
     ),
+    "baselines": ("what a target has to beat, rated on the same users", every("baselines/ranking.csv")),
     "trajectories": (
         "the target's recorded beams and logits",
         every("trajectories/train-{shard}.safetensors", shard=SHARDS) + every("trajectories/valid.safetensors"),
     ),
-    "alignment": ("one aligned draft an objective", every("drafts/{objective}/model", objective=OBJECTIVES)),
+    "alignment": (
+        "one aligned draft an objective and seed",
+        every("drafts/{objective}/seed-{seed}/model", objective=OBJECTIVES, seed=SEEDS),
+    ),
     "measurement": ("acceptance, recall and timing records", EVALUATED + TIMED),
     "figures": ("all figures and the summary table", finished(settings.datasets)),
 }
@@ -27,7 +32,7 @@ TARGETS = {
     **{
         name: (
             f"Objective {name}: its aligned draft, evaluated.",
-            every("measurement/evaluation/{objective}.parquet", objective=name),
+            every("measurement/evaluation/{objective}/seed-{seed}.parquet", objective=name, seed=SEEDS),
         )
         for name in OBJECTIVES
     },
@@ -35,6 +40,7 @@ TARGETS = {
         name: (f"Figure {name}.", every("figures/{figure}.{form}", figure=name, form=("png", "svg", "csv")))
         for name in FIGURES
     },
+    "ablations": ("The variants in this config's section `ablations`, and their figure.", ABLATED),
 }
 
 

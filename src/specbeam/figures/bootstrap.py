@@ -1,4 +1,4 @@
-"""Ratios of sums over users, with 95 % intervals by resampling the users.
+"""Ratios of sums over users, averaged over the seeds of drafts, with 95 % intervals by resampling users and seeds.
 
 Every number in the figures is such a ratio: a mean (over ones), accepted levels over rounds, seconds over seconds.
 """
@@ -6,7 +6,10 @@ Every number in the figures is such a ratio: a mean (over ones), accepted levels
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
+
+from specbeam.errors import SpecbeamError
 
 RESAMPLES = 1000
 
@@ -14,21 +17,35 @@ RESAMPLES = 1000
 def ratio_of_sums(numerator: ArrayLike, denominator: ArrayLike | float = 1.0) -> tuple[float, float, float]:
     """Sum of `numerator` over sum of `denominator` and the ends of its 95 % percentile interval.
 
-    Both are one value a user, shape [users]; users are drawn with replacement, numerator and denominator of a user
-    together. The draws depend on the number of users alone, so equal data give equal intervals, and two ratios over
-    the same users are resampled alike.
+    Both are one value a user, shape [users], or [seeds, users]: then the mean over seeds of each one's ratio. Users are
+    drawn with replacement, numerator and denominator of a user together and for all seeds alike, and so are seeds. The
+    draws depend on the number of users and seeds alone, so equal data give equal intervals, and two ratios over the
+    same users are resampled alike.
     """
-    above = np.asarray(numerator, dtype=float)
+    above = np.atleast_2d(np.asarray(numerator, dtype=float))
     below = np.broadcast_to(np.asarray(denominator, dtype=float), above.shape)
-    draws = _draws(len(above))
+    seeds, users = above.shape
+    drawn, weights = _draws(users, seed=20250101), _draws(seeds, seed=20250102) / seeds
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = (draws @ above) / (draws @ below)
-    low, high = np.nanpercentile(ratios, [2.5, 97.5])
-    return float(above.sum() / below.sum()), float(low), float(high)
+        ratios = (drawn @ above.T) / (drawn @ below.T)  # [RESAMPLES, seeds]
+        low, high = np.nanpercentile(np.where(weights > 0, ratios * weights, 0).sum(1), [2.5, 97.5])
+        return float((above.sum(1) / below.sum(1)).mean()), float(low), float(high)
 
 
-@lru_cache(maxsize=4)
-def _draws(users: int) -> np.ndarray:
-    """How often each user occurs in each resample, shape [RESAMPLES, users]."""
-    generator = np.random.default_rng(20250101)
-    return generator.multinomial(users, np.full(users, 1 / users), size=RESAMPLES).astype(float)
+def by_seed(records: pd.DataFrame, value: str) -> np.ndarray:
+    """The column `value` of records with `draft_seed` and `user` as [seeds, users].
+
+    Raises SpecbeamError if the seeds were not measured on the same users.
+    """
+    table = records.pivot(index="draft_seed", columns="user", values=value)
+    if table.isna().any(axis=None):
+        counts = ", ".join(f"seed {seed}: {count}" for seed, count in table.notna().sum(axis=1).items())
+        raise SpecbeamError(f"expected records of the same users for every seed, got users {counts}; evaluate again")
+    return table.to_numpy()
+
+
+@lru_cache(maxsize=8)
+def _draws(count: int, *, seed: int) -> np.ndarray:
+    """How often each of `count` things occurs in each resample, shape [RESAMPLES, count]."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(float)

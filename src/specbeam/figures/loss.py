@@ -1,5 +1,6 @@
 """Training and validation loss by epoch, a panel each for the target and every draft, with the kept epoch marked.
 
+A draft's panel has a line each of its seeds.
 Each panel has its own scale: target and first draft are in nats a token, an aligned draft in its objective's weighted
 sum, so only the shapes of curves can be compared across panels.
 """
@@ -22,22 +23,24 @@ COLUMNS = ("epoch", "step", "train_loss", "valid_loss", "kept")
 _FIRST = {"target": "target", "base": "draft before alignment"}
 
 
-def data(losses: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One frame of all losses: model, epoch, step, train_loss, valid_loss, kept; in drawing order."""
+def data(losses: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """One frame of all losses: model, seed, epoch, step, train_loss, valid_loss, kept; in drawing order."""
     order = [*_FIRST, *style.OBJECTIVES]
-    names = sorted(losses, key=lambda name: (order.index(name) if name in order else len(order), name))
-    parts = [losses[name][list(COLUMNS)].assign(model=name).sort_values("epoch") for name in names]
-    return pd.concat(parts, ignore_index=True)[["model", *COLUMNS]]
+    names = sorted(losses, key=lambda name: (order.index(name[0]) if name[0] in order else len(order), name))
+    parts = [losses[name][list(COLUMNS)].assign(model=name[0], seed=name[1]).sort_values("epoch") for name in names]
+    return pd.concat(parts, ignore_index=True)[["model", "seed", *COLUMNS]]
 
 
-def read(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
-    """Read loss.csv files, named by the folder that each lies in: target, base, or an objective."""
-    losses: dict[str, pd.DataFrame] = {}
+def read(paths: Iterable[Path]) -> dict[tuple[str, str], pd.DataFrame]:
+    """Read loss.csv files by model and seed: target/loss.csv, or <base or objective>/seed-<seed>/loss.csv."""
+    losses: dict[tuple[str, str], pd.DataFrame] = {}
     for path in map(Path, paths):
-        name = path.parent.name
-        if name in losses:
+        name, seed = path.parent.name, ""
+        if name.startswith("seed-"):
+            name, seed = path.parents[1].name, name.removeprefix("seed-")
+        if (name, seed) in losses:
             raise SpecbeamError(f"{path}: two loss files for {name!r}; give the files of one run only")
-        losses[name] = _read_one(path)
+        losses[name, seed] = _read_one(path)
     if not losses:
         raise SpecbeamError("expected at least one loss.csv, got none")
     return losses
@@ -59,7 +62,8 @@ def draw(losses: pd.DataFrame) -> Figure:
     width = style.SINGLE if columns < 3 else style.DOUBLE
     figure, all_axes = style.panels(rows=rows, columns=columns, width=width, height=0.5 + 1.45 * rows)
     for axes, model in zip(all_axes, models, strict=False):
-        _curves(axes, losses[losses["model"] == model])
+        for _, curve in losses[losses["model"] == model].groupby("seed"):
+            _curves(axes, curve)
         axes.set_title(_FIRST.get(model) or style.label(model), loc="left")
     for axes in all_axes[max(0, len(models) - columns) : len(models)]:
         axes.set_xlabel("epoch")

@@ -1,4 +1,4 @@
-"""Recall@K and NDCG@K by beam width: the target's own lists, what verification makes of them, and popularity.
+"""Recall@K and NDCG@K by beam width: the target's own lists, what verification makes of them, and the baselines.
 
 Strict verification is lossless, so its levels must lie on the target's: drafts that do are drawn as one thin stroke
 over the target's thick one, and a draft that does not gets a stroke of its own colour, to be seen at once.
@@ -14,15 +14,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from specbeam.errors import SpecbeamError
-from specbeam.figures import style
-from specbeam.figures.bootstrap import ratio_of_sums
+from specbeam.figures import accepted, style
+from specbeam.figures.bootstrap import by_seed, ratio_of_sums
 from specbeam.figures.tables import read_csv
 from specbeam.measurement import records
 
 METRICS = {"recall": "Recall@K", "ndcg": "NDCG@K"}
 
 RANKING = ("recommender", "K", "users", "recall", "ndcg", "recall_low", "recall_high", "ndcg_low", "ndcg_high")
-"""Columns of ranking.csv, the quality of target and popularity over all test users."""
+"""Columns of a ranking.csv, the quality of target or baselines over all test users."""
+
+BASELINES = {
+    "popularity": ("popularity", (0, (1, 1))),
+    "transitions": ("last-item transitions", (0, (1, 2.5))),
+    "cooccurrence": ("co-occurrence", (0, (4, 1))),
+    "sasrec": ("SASRec", (0, (4, 1, 1, 1))),
+}
+"""What a target has to beat: name in figures and tables, and dashes."""
 
 _VALUES = list(RANKING[3:])
 _FILLS = {"relaxed": {"markeredgewidth": 0}, "relaxed-ranked": {"markeredgewidth": 0.8, "markerfacecolor": "none"}}
@@ -30,10 +38,10 @@ _REACH = 0.36  # half a stroke's length, in steps of the K axis
 
 
 def data(evaluation: pd.DataFrame, ranking: pd.DataFrame) -> pd.DataFrame:
-    """Quality, one row a (recommender, objective, verification, K, N) with 95 % intervals.
+    """Quality, one row a (recommender, objective, plan, verification, K, N), means over users and the drafts' seeds.
 
-    Recommenders: `speculative`; `target`, the target's own lists for the same users; `target_all` and `popularity`,
-    over all test users. The first two come from evaluation records, the others from ranking.csv.
+    With 95 % intervals. Recommenders: `speculative`; `target`, the target's own lists for the same users; `target_all`
+    and the baselines, over all test users. The first two come from evaluation records, the others from ranking.csv.
     """
     style.one_dataset(evaluation)
     own = evaluation[evaluation["verification"] == "target"].drop_duplicates(["K", "user"])
@@ -41,36 +49,41 @@ def data(evaluation: pd.DataFrame, ranking: pd.DataFrame) -> pd.DataFrame:
     speculative = evaluation[evaluation["verification"] != "target"]
     rows = []
     for recommender, frame in (("target", own), ("speculative", speculative)):
-        for names, part in frame.groupby(["objective", "verification", "K", "N"]):
-            row = {"recommender": recommender}
-            row |= dict(zip(("objective", "verification", "K", "N"), names, strict=True)) | {"users": len(part)}
+        for names, part in frame.groupby(accepted.KEY):
+            row = {"recommender": recommender} | dict(zip(accepted.KEY, names, strict=True))
             for metric in METRICS:
-                row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = ratio_of_sums(part[metric])
+                values = by_seed(part, metric)
+                row["users"] = values.shape[1]
+                row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = ratio_of_sums(values)
             rows.append(row)
     overall = ranking.assign(recommender=ranking["recommender"].replace("target", "target_all"))
-    overall = overall.assign(objective="", verification="", N=0)
-    columns = ["recommender", "objective", "verification", "K", "N", "users", *_VALUES]
+    overall = overall.assign(objective="", plan="", verification="", N=0)
+    columns = ["recommender", *accepted.KEY, "users", *_VALUES]
     return pd.concat([pd.DataFrame(rows, columns=columns), overall[columns]], ignore_index=True)
 
 
-def only_ranking(inputs: Iterable[Path]) -> Path:
-    """The one ranking.csv among input files; raises SpecbeamError when there is none or more than one."""
+def read_rankings(inputs: Iterable[Path]) -> pd.DataFrame:
+    """The rows of every ranking.csv among input files: the target's, and the baselines'.
+
+    Raises SpecbeamError when there is none, one is missing or lacks a column, or two rate one recommender.
+    """
     found = [path for path in inputs if path.suffix == ".csv"]
-    if len(found) != 1:
-        listed = ", ".join(str(path) for path in found) or "none"
-        raise SpecbeamError(f"expected one ranking.csv among the inputs, got {listed}")
-    return found[0]
-
-
-def read_ranking(path: Path) -> pd.DataFrame:
-    """Read ranking.csv; raises SpecbeamError when it is missing or lacks a column."""
-    return read_csv(path, RANKING, missing="expected the target's ranking.csv here, found none")
+    if not found:
+        raise SpecbeamError("expected at least one ranking.csv among the inputs, got none")
+    missing = "expected a ranking.csv of the target or the baselines here, found none"
+    ranking = pd.concat([read_csv(path, RANKING, missing=missing) for path in found], ignore_index=True)
+    if (twice := ranking.duplicated(["recommender", "K"])).any():
+        names = ", ".join(ranking.loc[twice, "recommender"].unique())
+        raise SpecbeamError(f"{', '.join(map(str, found))}: expected each recommender once, {names} is rated twice")
+    return ranking
 
 
 @style.styled
 def draw(quality: pd.DataFrame) -> Figure:
-    """Draw the frame of `data`, at the largest draft width in it."""
+    """Draw the frame of `data`, at the largest draft width in it; flat drafts, if there are any."""
     quality = quality[(quality["recommender"] != "speculative") | (quality["N"] == quality["N"].max())]
+    if "flat" in set(quality["plan"]):
+        quality = quality[quality["plan"] != "completed"]
     speculative = quality[quality["recommender"] == "speculative"]
     beam_widths = sorted(speculative["K"].unique())
     quality = quality[quality["K"].isin(beam_widths)]
@@ -96,17 +109,18 @@ def draw(quality: pd.DataFrame) -> Figure:
 
 
 def _references(axes: Axes, quality: pd.DataFrame, metric: str, beam_widths: list[int]) -> list:
-    """The target's level and interval, beneath all others, and the popularity baseline's level."""
+    """The target's level and interval, beneath all others, and the baselines' levels."""
     target = _target(quality)
     places = target["K"].map(beam_widths.index)
     heights = target[f"{metric}_high"] - target[f"{metric}_low"]
     axes.bar(places, heights, 2 * _REACH, bottom=target[f"{metric}_low"], color="#F0F0F0", lw=0, zorder=0)
     name = f"target's own lists ({target['users'].max():,} users, box: 95 %)"
     handles = [_levels(axes, target, metric, beam_widths, color="#BBBBBB", lw=4.5, label=name, zorder=1)]
-    popular = _part(quality, "popularity")
-    if len(popular):
-        name = f"popularity ({popular['users'].max():,} users)"
-        handles.append(_levels(axes, popular, metric, beam_widths, color=style.INK, lw=1.2, ls=(0, (1, 1)), label=name))
+    for baseline, (name, dots) in BASELINES.items():
+        part = _part(quality, baseline)
+        if len(part):
+            look = {"color": style.INK, "lw": 1.2, "ls": dots, "label": f"{name} ({part['users'].max():,} users)"}
+            handles.append(_levels(axes, part, metric, beam_widths, **look))
     return handles
 
 
@@ -179,7 +193,7 @@ def _part(quality: pd.DataFrame, recommender: str) -> pd.DataFrame:
 def plot(*, inputs: Iterable[Path], output: Path) -> None:
     """Read evaluation records and one ranking.csv, in any order, and write `output`.png, .svg and .csv."""
     inputs = [Path(path) for path in inputs]
-    ranking = read_ranking(only_ranking(inputs))
+    ranking = read_rankings(inputs)
     evaluation = records.read([path for path in inputs if path.suffix != ".csv"], "evaluation")
     quality = data(evaluation, ranking)
     style.save(draw(quality), quality, output)

@@ -35,6 +35,12 @@ OBJECTIVES: dict[str, tuple[str, str, str]] = {
 LINES: dict[str, str] = {"strict": "-", "relaxed": "--", "relaxed-ranked": "-.", "coupled": ":"}
 """Line style of each verification."""
 
+PLANS: dict[str, dict[str, object]] = {
+    "flat": {"ls": "-", "fillstyle": "full"},
+    "completed": {"ls": "--", "fillstyle": "none", "markeredgewidth": 0.7},
+}
+"""Line and marker of each plan of the draft, where verifications are apart."""
+
 INK, GREY = "#222222", "#8C8C8C"
 
 _RC = {
@@ -144,6 +150,14 @@ def verification_handles(verifications: Iterable[str], *, draft_beam_width: int)
     """Legend entries that name verifications and the draft width, whatever the objective."""
     present = [name for name in LINES if name in set(verifications)]
     return [Line2D([], [], color=INK, ls=LINES[name], label=f"{name}, N = {draft_beam_width}") for name in present]
+
+
+def plan_handles(plans: Iterable[str]) -> list[Line2D]:
+    """Legend entries that name plans, if there are several."""
+    names = {"flat": "flat: N a level", "completed": "deepest level completed by the trie"}
+    present = [name for name in PLANS if name in set(plans)]
+    look = {"color": INK, "marker": "o", "markersize": 3.6}
+    return [Line2D([], [], label=names[name], **look, **PLANS[name]) for name in present if len(present) > 1]
 
 
 def legend(figure: Figure, handles: list, *, columns: int) -> None:

@@ -1,4 +1,4 @@
-"""The result table of a run: quality, acceptance and speed of every draft beside the target and popularity.
+"""The result table of a run: quality, acceptance and speed of every draft beside the target and the baselines.
 
 `summary.csv` holds every K and draft width; `summary.txt` the largest, in a table for a terminal of 100 columns.
 """
@@ -10,16 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from specbeam.errors import SpecbeamError
-from specbeam.figures import accepted, recall, speedup, style
+from specbeam.figures import acceptance, accepted, recall, speedup, style
 from specbeam.files import replacing
 from specbeam.measurement import records
 
-LIST_LENGTH = 10
-"""Recall and NDCG of the printed table are at this K, or at the largest measured below it."""
-
-_KEY = ["method", "objective", "verification", "K", "N"]
+_KEY = ["method", *accepted.KEY]
 _NAMES = {
-    "popularity": "popularity",
+    **{baseline: name for baseline, (name, _) in recall.BASELINES.items()},
     "target_all": "target",
     "generate": "transformers generate",
     "plain": "plain beam search",
@@ -27,9 +24,9 @@ _NAMES = {
 
 
 def data(evaluation: pd.DataFrame, timing: pd.DataFrame, ranking: pd.DataFrame) -> pd.DataFrame:
-    """All results, one row a (method, objective, verification, K, N).
+    """All results, one row a (method, objective, plan, verification, K, N), means over users and the drafts' seeds.
 
-    Methods: `popularity` and `target_all` (quality over all test users), `generate` and `plain` (the baselines' time;
+    Methods: baselines and `target_all` (quality over all test users), `generate` and `plain` (the baselines' time;
     `plain` also has the target's quality on the evaluated users), `speculative`. What a method has no value for is
     empty. Raises SpecbeamError when the records are of several data sets.
     """
@@ -49,10 +46,12 @@ def data(evaluation: pd.DataFrame, timing: pd.DataFrame, ranking: pd.DataFrame) 
 
 def _times(timing: pd.DataFrame) -> pd.DataFrame:
     """Seconds a list and both speedups of every timed method; a baseline is 1 against itself."""
+    timing = timing.assign(plan=timing["method"].map({"speculative": "flat"}).fillna(""))
     timed = timing[timing["timed"]]
     per_user = timed.groupby([*_KEY, "user"])["seconds"].median()
     times = per_user.groupby(_KEY).agg(seconds="mean", timed_users="size").reset_index()
     speedups = speedup.data(timing).rename(columns={"low": "speedup_low", "high": "speedup_high"})
+    speedups["plan"] = speedups["method"].map({"speculative": "flat"}).fillna("")
     for baseline, part in speedups.groupby("baseline"):
         names = {name: f"{name}_{baseline}" for name in ("speedup", "speedup_low", "speedup_high", "median_ratio")}
         times = times.merge(part.rename(columns=names)[[*_KEY, *names.values()]], on=_KEY, how="left")
@@ -64,9 +63,10 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     ranks = {
         "method": {name: rank for rank, name in enumerate([*_NAMES, "speculative"])},
         "verification": {name: rank for rank, name in enumerate(["", *style.LINES])},
+        "plan": {name: rank for rank, name in enumerate(["", *style.PLANS])},
         "objective": {name: rank for rank, name in enumerate(["", *style.OBJECTIVES])},
     }
-    order = ["method", "verification", "objective", "K", "N"]
+    order = ["method", "verification", "plan", "objective", "K", "N"]
     return table.sort_values(order, key=lambda column: column.map(ranks.get(column.name, lambda value: value)))
 
 
@@ -74,10 +74,9 @@ def text(table: pd.DataFrame, *, header: str) -> str:
     """The frame of `data` as a plain table at its largest K and draft width, under `header`."""
     speculative = table[table["method"] == "speculative"]
     beam_width, draft_width = speculative["K"].max(), speculative["N"].max()
-    short = [width for width in speculative["K"].unique() if width <= LIST_LENGTH]
-    list_length = max(short) if short else speculative["K"].min()
+    list_length = acceptance.list_length(speculative["K"])
     table = _shown(table[(table["method"] != "speculative") | (table["N"] == draft_width)])
-    names = ["method", "objective", "verification"]
+    names = ["method", "objective", "verification", "plan"]
     quality = table[table["K"] == list_length].set_index(names)
     speed = table[table["K"] == beam_width].set_index(names)
     title = [
@@ -91,7 +90,7 @@ def text(table: pd.DataFrame, *, header: str) -> str:
         "vs generate",
     ]
     groups = [[title]]
-    for _, keys in groupby(speed.index, key=lambda key: (key[0] == "speculative", key[2])):
+    for _, keys in groupby(speed.index, key=lambda key: (key[0] == "speculative", *key[2:])):
         groups.append([_cells(key, quality, speed) for key in keys])
     notes = [
         f"Recall and NDCG: lists of K = {list_length}. All else: K = {beam_width}, N = {draft_width}.",
@@ -99,6 +98,8 @@ def text(table: pd.DataFrame, *, header: str) -> str:
         "calls: target calls a list.",
         "vs plain, vs generate: speedup over this engine's plain beam search and over transformers' generate.",
     ]
+    if "completed" in set(speed.index.get_level_values("plan")):
+        notes.insert(1, "completed: all children at the deepest drafted level, by the trie; else N at every level.")
     return "\n".join([header, "", *_aligned(groups), *notes]) + "\n"
 
 
@@ -108,11 +109,12 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["method"] != "target_all"] if users.get("target_all") == users.get("plain") else table
 
 
-def _cells(key: tuple[str, str, str], quality: pd.DataFrame, speed: pd.DataFrame) -> list[str]:
-    method, objective, verification = key
+def _cells(key: tuple[str, str, str, str], quality: pd.DataFrame, speed: pd.DataFrame) -> list[str]:
+    method, objective, verification, plan = key
     found = quality.loc[key] if key in quality.index else pd.Series(dtype=float)
     fast = speed.loc[key]
     name = f"{objective} {verification}" if method == "speculative" else _NAMES[method]
+    name += " completed" if plan == "completed" else ""
     if method != "speculative" and pd.notna(found.get("quality_users")):
         name += f" ({found['quality_users']:,} users)"
     return [
@@ -158,33 +160,40 @@ def header(evaluation: pd.DataFrame, timing: pd.DataFrame, *, run: str) -> str:
     strict = evaluation.loc[evaluation["verification"] == "strict", "same_as_target"]
     same = f"{strict.sum():,} of {len(strict):,} strict lists are the target's own, item for item"
     repeats = timed.groupby(["K", *speedup.METHOD, "user"]).size().max()
+    seeds = evaluation["draft_seed"].unique()
+    several = [f"drafts: means over seeds {', '.join(map(str, seeds))}, time of seed {seeds[0]} alone"]
     return "\n".join(
         [
             f"data set {of('dataset')}, run {run}",
             f"quality and acceptance over {users(evaluation)}; time over {users(timed)}, median of {repeats} repeats",
             same if len(strict) else "no strict lists measured",
             f"machine: {of('cpu')}{device}, {of('threads')} thread(s), {of('dtype')}, seed {of('seed')}",
+            *(several if len(seeds) > 1 else []),
             f"commit {', '.join(commit[:12] for commit in timing['commit'].unique())}{dirty}",
         ]
     )
 
 
 def summarise(*, inputs: Iterable[Path], output: Path, run: str) -> str:
-    """Read evaluation and timing records and one ranking.csv, in any order; write `output` (.csv) and its .txt.
+    """Read evaluation and timing records and every ranking.csv, in any order; write `output` (.csv) and its .txt.
 
+    And acceptance.md beside them (specbeam.figures.acceptance).
     Returns the text. Raises SpecbeamError when a kind of input is missing.
     """
     inputs = [Path(path) for path in inputs]
-    ranking = recall.read_ranking(recall.only_ranking(inputs))
+    ranking = recall.read_rankings(inputs)
     kinds = {path: records.kind_of(path) for path in inputs if path.suffix != ".csv"}
     evaluation = records.read([path for path, kind in kinds.items() if kind == "evaluation"], "evaluation")
     timing = records.read([path for path, kind in kinds.items() if kind == "timing"], "timing")
     table = data(evaluation, timing, ranking)
     table.insert(0, "dataset", style.one_dataset(timing))
     table.insert(1, "run", run)
-    written = text(table, header=header(evaluation, timing, run=run))
+    head = header(evaluation, timing, run=run)
+    written = text(table, header=head)
     with replacing(output) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
-    with replacing(output.with_suffix(".txt")) as temporary:
-        temporary.write_text(written, encoding="utf-8")
+    texts = {output.with_suffix(".txt"): written, output.with_name("acceptance.md"): acceptance.markdown(table, head)}
+    for path, content in texts.items():
+        with replacing(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
     return written

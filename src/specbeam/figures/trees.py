@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from specbeam.figures import style
-from specbeam.figures.bootstrap import ratio_of_sums
+from specbeam.figures.bootstrap import by_seed, ratio_of_sums
 from specbeam.measurement import records
 
 _SHAPES = {
@@ -21,14 +21,20 @@ _SHAPES = {
 
 
 def data(trees: pd.DataFrame) -> pd.DataFrame:
-    """One row a (objective, shape, size): mean target calls with their 95 % interval, draft calls, and widths."""
+    """One row a (objective, shape, size), means over users and the drafts' seeds.
+
+    Target calls with their 95 % interval `low` to `high`, AS@K (`accepted`, as in figure accepted), draft calls, and
+    the widths, of each seed where they differ.
+    """
     style.one_dataset(trees)
     rows = []
     for (objective, shape, size, width), part in trees.groupby(["objective", "shape", "size", "K"], sort=False):
-        calls, low, high = ratio_of_sums(part["target_calls"], pd.Series(1, index=part.index))
-        row = {"objective": objective, "shape": shape, "K": width, "size": size, "widths": part["widths"].iloc[0]}
-        row |= {"users": len(part), "target_calls": calls, "low": low, "high": high}
-        rows.append(row | {"draft_calls": part["draft_calls"].mean(), "same_as_target": part["same_as_target"].mean()})
+        levels, rounds, called = (by_seed(part, name) for name in ("accepted", "rounds", "target_calls"))
+        calls, low, high = ratio_of_sums(called)
+        row = {"objective": objective, "shape": shape, "K": width, "size": size}
+        row |= {"widths": " | ".join(part["widths"].unique()), "users": called.shape[1], "seeds": len(called)}
+        row |= {"target_calls": calls, "low": low, "high": high, "accepted": ratio_of_sums(levels, rounds)[0]}
+        rows.append(row | {name: part[name].mean() for name in ("first_accepted", "draft_calls", "same_as_target")})
     return pd.DataFrame(rows).sort_values(["objective", "shape", "size"], kind="stable", ignore_index=True)
 
 

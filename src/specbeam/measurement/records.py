@@ -28,6 +28,8 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
     "evaluation": {
         "dataset": _TEXT,
         "objective": _TEXT,
+        "draft_seed": _INT,
+        "plan": _TEXT,
         "verification": _TEXT,
         "K": _INT,
         "N": _INT,
@@ -45,11 +47,15 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
     "trees": {
         "dataset": _TEXT,
         "objective": _TEXT,
+        "draft_seed": _INT,
         "shape": _TEXT,
         "widths": _TEXT,
         "K": _INT,
         "size": _INT,
         "user": _INT,
+        "accepted": _INT,
+        "first_accepted": _INT,
+        "rounds": _INT,
         "target_calls": _INT,
         "draft_calls": _INT,
         "nodes": _INT,
@@ -72,15 +78,17 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
 }
 """What the measuring code gives, a kind of record each.
 
-evaluation: one row a (user, verification, K, N). `accepted` are the drafted levels accepted over all rounds of a list
-and `first_accepted` those of its first round, both without bonus levels; `rounds` those that drafted a level, which a
-round with only the last level to go does not; `nodes` the tree nodes the target saw; `same_as_target` whether the list
-is the target's own, item for item, which `strict` promises.
-Verification `target` is the target's own beam search for the same users: no draft, no rounds, N = 0.
+evaluation: one row a (user, plan, verification, K, N) with the draft of one seed. `plan` is "flat" (N sequences at
+every level) or "completed" (all children at the deepest drafted level, by the trie). `accepted` are the drafted levels
+accepted over all rounds of a list and `first_accepted` those of its first round, both without bonus levels; `rounds`
+those that drafted a level, which a round with only the last level to go does not; `nodes` the tree nodes the target
+saw; `same_as_target` whether the list is the target's own, item for item, which `strict` promises.
+Verification `target` is the target's own beam search for the same users: no draft, no plan, no rounds, N = 0.
 
 trees: strict verification at the largest K, one row a (user, shape, size) of the drafted tree. `shape` is "flat" (the
 same number of sequences a level) or "shaped" (widths chosen on validation users for the fewest target calls); `size`
-the nodes drafted in the first round, `widths` their number by level, `nodes` all that the target saw.
+the nodes drafted in the first round, `widths` their number by level, `nodes` all that the target saw, and the others as
+in evaluation.
 
 timing: one row a (user, method, objective, verification, N, repeat), times in seconds. Rows with `timed` hold wall time
 and no phases; rows without it come from a separate run under timers, hold phases, and never enter a speedup.
@@ -99,16 +107,17 @@ ENVIRONMENT: dict[str, pa.DataType] = {
 """What `write` adds to every row; `versions` is a JSON object of package versions."""
 
 VERIFICATIONS = ("strict", "relaxed", "relaxed-ranked", "coupled")
+PLANS = ("flat", "completed")
 
 ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
-    "evaluation": {"verification": (*VERIFICATIONS, "target")},
+    "evaluation": {"plan": ("", *PLANS), "verification": (*VERIFICATIONS, "target")},
     "trees": {"shape": ("flat", "shaped")},
     "timing": {"method": ("generate", "plain", "speculative"), "verification": ("", *VERIFICATIONS)},
 }
 
 KEYS: dict[str, tuple[str, ...]] = {
-    "evaluation": ("dataset", "objective", "verification", "K", "N", "user"),
-    "trees": ("dataset", "objective", "shape", "K", "size", "user"),
+    "evaluation": ("dataset", "objective", "draft_seed", "plan", "verification", "K", "N", "user"),
+    "trees": ("dataset", "objective", "draft_seed", "shape", "K", "size", "user"),
     "timing": ("dataset", "K", "method", "objective", "verification", "N", "user", "repeat", "timed"),
 }
 """Columns that together name a row: no two rows of what is read together may share them."""

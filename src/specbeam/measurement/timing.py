@@ -33,7 +33,8 @@ def time_methods(
 
     Methods: transformers' generate, this engine's plain beam search, and speculation with each draft, verification and
     N. Every user's list is made once unrecorded, then `measurement.repeats` times by all methods in turn, each time in
-    another order (what ran just before leaves caches behind), then once more under timers for the phases.
+    another order (what ran just before leaves caches behind), then once more under timers for the phases. `drafts` are
+    folders by objective, of one seed each.
     """
     inputs = SearchInputs.of(prepared, settings, constraint=settings.decoding.constraint, threads=threads)
     normalise = settings.decoding.normalise
@@ -80,7 +81,7 @@ def _methods(
 
     def speculative(drafter: Drafter, verification: str, n: int) -> ListMaker:
         def method(prompt: torch.Tensor, timer: Any) -> int:
-            options = {"verification": verification, "k": k, "n": n, "timer": timer}
+            options = {"plan": "flat", "verification": verification, "k": k, "n": n, "timer": timer}
             return speculate(target, drafter, prompt, settings, **options).counters.target_calls
 
         return method

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pandas as pd
-import torch
 
 from specbeam.decoding.drafters import Drafter
 from specbeam.decoding.inputs import SearchInputs
@@ -12,15 +11,14 @@ from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Scorer
 from specbeam.decoding.rules import Strict
 from specbeam.decoding.trace import Trace, best_tree
-
-BATCH = 8
+from specbeam.measurement.counting import BATCH, counts, same_lists
 
 
 def compare_trees(inputs: SearchInputs, target: Scorer, drafter: Drafter, settings: Any) -> pd.DataFrame:
     """Strict lists of test users at the largest K, for each size of tree in both shapes.
 
     Validation users, whose lists are not measured, decide the shape. Sizes that do not hold the beams of every level
-    grow until they do. Columns: see specbeam.measurement.records, kind `trees`, without dataset and objective.
+    grow until they do. Columns: see specbeam.measurement.records, kind `trees`, without dataset, objective and seed.
     """
     beam_width, levels = max(settings.measurement.beam_widths), target.trie.depth - 1
     users = settings.measurement.tree_users
@@ -30,24 +28,13 @@ def compare_trees(inputs: SearchInputs, target: Scorer, drafter: Drafter, settin
     for size in sorted({max(size, levels * beam_width) for size in settings.measurement.tree_nodes}):
         plans.append(("flat", size, Plan((size // max(levels, 1),) * levels)))
         plans.append(("shaped", size, best_tree(trace, beam_width, size)))
-    rows = []
-    for user, history, _ in inputs.sampled_users("test", users, settings.seed):
-        prompt = inputs.prompt(history)
-        own = search(target, prompt, beam_width=beam_width)
+    rows, users = [], inputs.sampled_users("test", users, settings.seed)
+    for chosen, prompts, mask in inputs.batches([history for _, history, _ in users], BATCH, name="trees"):
+        batch = {"beam_width": beam_width, "mask": mask, "apart": True}
+        own = search(target, prompts, **batch)
         for shape, size, plan in plans:
-            found = search(target, prompt, beam_width=beam_width, drafter=drafter, plan=plan)
-            counters = found.counters
-            rows.append(
-                {
-                    "shape": shape,
-                    "widths": " ".join(map(str, plan.widths)),
-                    "K": beam_width,
-                    "size": size,
-                    "user": user,
-                    "target_calls": counters.target_calls,
-                    "draft_calls": counters.draft_calls,
-                    "nodes": counters.nodes,
-                    "same_as_target": torch.equal(found.sequences, own.sequences),
-                }
-            )
-    return pd.DataFrame(rows)
+            found = search(target, prompts, drafter=drafter, plan=plan, **batch)
+            names = {"shape": shape, "widths": " ".join(map(str, plan.widths)), "K": beam_width, "size": size}
+            for i, counters, same in zip(chosen, found.counters.each, same_lists(found, own), strict=True):
+                rows.append({**names, "user": users[i][0], **counts(counters), "same_as_target": same})
+    return pd.DataFrame(rows).sort_values("user", kind="stable", ignore_index=True)

@@ -11,7 +11,10 @@ import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from specbeam.errors import SpecbeamError
-from specbeam.settings.base import Count, Fraction, Section, SomeDistinct
+from specbeam.settings.ablations import Ablations, overridden
+from specbeam.settings.base import Count, Section, Seed, SomeDistinct
+from specbeam.settings.baselines import BaselineSettings
+from specbeam.settings.data import SourceSettings, SyntheticSettings
 from specbeam.settings.measurement import DecodingSettings, MeasurementSettings, Verification
 from specbeam.settings.models import (
     AlignmentTrainingSettings,
@@ -40,32 +43,10 @@ __all__ = [
     "describe",
     "load",
     "parse",
+    "variants",
 ]
 
 DatasetName = Literal["synthetic", "beauty", "games"]
-
-
-class SourceSettings(Section):
-    """Where real data sets come from."""
-
-    mirror: str | None = None
-    """Folder or URL to download from instead of the pinned address; same layout, same checksums. The environment
-    variable SPECBEAM_MIRROR overrides it, unless it is empty."""
-
-
-class SyntheticSettings(Section):
-    """The embedded catalogue and users (specbeam.data.synthetic)."""
-
-    users: Count = 2500
-    items: Count = 3000
-    clusters: Count = 24
-    """Latent interest groups; the first identifier token is mostly a group's."""
-    mean_length: Annotated[float, Field(ge=4)] = 9.0
-    """Mean interactions a user, before the split."""
-    popularity_exponent: Annotated[float, Field(ge=0)] = 0.9
-    """Zipf exponent of item popularity inside a group."""
-    persistence: Fraction = 0.75
-    """Chance that the next item follows from the last one rather than from the user's interests at large."""
 
 
 class PromptSettings(Section):
@@ -92,6 +73,9 @@ class TrajectorySettings(Section):
     """The target's sequences recorded a prompt (K)."""
     shards: Count = 2
     """Files, and jobs, that the training prompts are split into."""
+    logits: Literal["children", "position"] = "children"
+    """Recorded after each prefix: the logits of the tokens that the trie allows there, or of all tokens of that
+    position, which objectives with `mask: position` need."""
     users: Annotated[int, Field(ge=1)] | None = None
     """At most so many training prompts; null takes all."""
 
@@ -101,6 +85,8 @@ class DraftSettings(Section):
 
     model: DraftModelSettings = DraftModelSettings()
     training: DraftTrainingSettings = DraftTrainingSettings()
+    seeds: SomeDistinct[Seed] = [1]
+    """Drafts are trained, aligned and evaluated once with each of these; only the first is timed."""
 
 
 class AlignmentSettings(Section):
@@ -139,7 +125,8 @@ class Settings(Section):
 
     run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), AfterValidator(_free)] = "default"
     """Name of the run: results go to results/<run>/."""
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Seed = 1
+    """Of the target, its trajectories, sampled users and sampled lists; drafts have their own, draft.seeds."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     datasets: SomeDistinct[DatasetName] = ["synthetic"]
     """Data sets that `snakemake` without a target computes; each also has a target of its own name."""
@@ -147,6 +134,7 @@ class Settings(Section):
     synthetic: SyntheticSettings = SyntheticSettings()
     prompt: PromptSettings = PromptSettings()
     target: TargetSettings = TargetSettings()
+    baselines: BaselineSettings = BaselineSettings()
     trajectories: TrajectorySettings = TrajectorySettings()
     draft: DraftSettings = DraftSettings()
     alignment: AlignmentSettings = AlignmentSettings()
@@ -154,6 +142,8 @@ class Settings(Section):
     measurement: MeasurementSettings = MeasurementSettings()
     threads: ThreadSettings = ThreadSettings()
     resources: ResourceSettings = ResourceSettings()
+    ablations: Ablations = {}
+    """Variants of this run for `snakemake ablations`: name -> label -> dotted settings -> their values."""
 
     @model_validator(mode="after")
     def _share_a_tokenizer(self) -> "Settings":
@@ -162,6 +152,13 @@ class Settings(Section):
                 "draft.model.base: the draft shares the target's tokenizer, so set target.model.base to a model of the "
                 "same family, or remove draft.model.base"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _drafts_are_cut_from_layers_that_exist(self) -> "Settings":
+        layers, cut = self.target.model.layers, self.draft.model.from_target
+        if cut and not self.target.model.base and max(cut) >= layers:
+            raise ValueError(f"draft.model.from_target: {cut} of a target that has layers 0 to {layers - 1}")
         return self
 
     @model_validator(mode="after")
@@ -185,12 +182,24 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _coupled_has_a_distribution(self) -> "Settings":
-        if "coupled" in self.measurement.verifications and self.decoding.normalise != "children":
+    def _relaxed_has_a_flat_plan(self) -> "Settings":
+        measured = self.measurement
+        if "flat" not in measured.plans and set(measured.verifications) & {"relaxed", "relaxed-ranked"}:
             raise ValueError(
-                "measurement.verifications: coupled samples from a distribution over items, which only "
-                "decoding.normalise: children gives; set that, or remove coupled"
+                "measurement.plans: relaxed verification samples from the draft model, so it needs the plan flat: add "
+                "that, or remove relaxed and relaxed-ranked from verifications"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _coupled_has_a_distribution(self) -> "Settings":
+        if self.decoding.normalise == "children":
+            return self
+        only = "a distribution over items, which only decoding.normalise: children gives; set that, or"
+        if "coupled" in self.measurement.verifications:
+            raise ValueError(f"measurement.verifications: coupled samples from {only} remove coupled")
+        if self.target.training.neighbours or self.draft.training.neighbours:
+            raise ValueError(f"training.neighbours trains {only} leave neighbours out")
         return self
 
     @model_validator(mode="after")
@@ -200,7 +209,7 @@ class Settings(Section):
                 ("target", self.target.model, self.target.training),
                 ("draft", self.draft.model, self.draft.training),
             ):
-                if not model.base:
+                if not model.base and not (name == "draft" and self.draft.model.from_target):
                     raise ValueError(
                         f"prompt.style natural needs a text tokenizer: set {name}.model.base, or use compact"
                     )
@@ -217,10 +226,24 @@ def parse(values: dict[str, Any], *, source: str = "config") -> Settings:
     Raises SpecbeamError with one line a problem: the key, the value that came, and what is allowed.
     """
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         problems = "\n".join(f"  {describe(problem)}" for problem in error.errors())
         raise SpecbeamError(f"{source}: {error.error_count()} bad setting(s)\n{problems}") from None
+    variants(settings, source=source)  # all of them are configs too
+    return settings
+
+
+def variants(run: Settings, *, source: str = "config") -> dict[tuple[str, str], Settings]:
+    """Settings of each variant, by ablation and label. SpecbeamError that names the variant if they are not valid."""
+    values, objectives = run.model_dump(mode="json", exclude_unset=True), list(run.alignment.objectives)
+    values.pop("ablations", None)
+    found = {}
+    for name, labels in run.ablations.items():
+        for label, overrides in labels.items():
+            where = f"{source}: ablations.{name}.{label}"
+            found[name, label] = parse(overridden(values, overrides, objectives, source=where), source=where)
+    return found
 
 
 def load(path: Path) -> Settings:

@@ -5,6 +5,7 @@ from typing import Literal
 from specbeam.settings.base import Count, Section, SomeDistinct, Temperature
 
 Verification = Literal["strict", "relaxed", "relaxed-ranked", "coupled"]
+DraftPlan = Literal["flat", "completed"]
 
 
 class DecodingSettings(Section):
@@ -27,6 +28,9 @@ class MeasurementSettings(Section):
     """K: target beams, and recommended items."""
     draft_beam_widths: SomeDistinct[Count] = [40]
     """N: drafted sequences a level. N below K can accept no level, so such a pair is not measured."""
+    plans: SomeDistinct[DraftPlan] = ["flat"]
+    """`flat`: N sequences at every drafted level, as in the paper; `completed`: at the deepest level that is drafted
+    all children of the level above, by the trie and without a pass of the draft (not for relaxed, which samples)."""
     verifications: SomeDistinct[Verification] = ["strict", "relaxed"]
     users: Count | None = None
     """Test users for acceptance and recall of the drafts; null takes all."""

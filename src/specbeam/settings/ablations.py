@@ -1,0 +1,45 @@
+"""Variants of a run, as overrides of its config: an ablation is several of them under one name."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from specbeam.errors import SpecbeamError
+
+_IN_PATHS = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=_IN_PATHS)]
+Label = Annotated[str, Field(pattern=_IN_PATHS), BeforeValidator(lambda label: str(label), json_schema_input_type=str)]
+Overrides = Annotated[dict[str, Any], Field(min_length=1)]
+Ablations = dict[Name, Annotated[dict[Label, Overrides], Field(min_length=1)]]
+"""Name -> label -> dotted path of a setting -> its value in this variant."""
+
+
+def overridden(
+    values: Mapping[str, Any], overrides: Mapping[str, Any], objectives: Sequence[str], *, source: str
+) -> dict[str, Any]:
+    """A copy of the config `values` with `overrides` (dotted path -> value) set; `objectives` are the run's.
+
+    Raises SpecbeamError, beginning with `source`, for a path that cannot vary: a variant shares its run's data, target
+    and trajectories.
+    """
+    varied = deepcopy(dict(values))
+    aligned = varied.setdefault("alignment", {})
+    aligned.setdefault("objectives", {name: {} for name in objectives})  # a variant drops none of the default ones
+    allowed = ["draft.model", "draft.training", "alignment.training", "decoding.draft_length", "measurement"]
+    allowed += [f"alignment.objectives.{name}" for name in objectives]
+    for path, value in overrides.items():
+        if not any(path == start or path.startswith(f"{start}.") for start in allowed):
+            raise SpecbeamError(
+                f"{source}: {path} cannot vary: a variant has the data, target, trajectories, objectives and seeds of "
+                f"its run; what can vary, with all below it: {', '.join(allowed)}"
+            )
+        *parents, last = path.split(".")
+        section = varied
+        for part in parents:
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise SpecbeamError(f"{source}: {path}: {part} is a single setting, so nothing is below it")
+        section[last] = value
+    return varied
