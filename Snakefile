@@ -49,7 +49,7 @@ wildcard_constraints:
     K=r"\d+",
     shard=r"\d+",
     seed=r"\d+",
-    variant="|".join(map(re.escape, VARIANTS)),
+    variant=f"({'|'.join(map(re.escape, VARIANTS))})",  # in brackets: Snakemake ignores an empty constraint
 
 
 include: "workflow/rules/download.smk"
