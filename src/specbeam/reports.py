@@ -25,6 +25,7 @@ def plan(config: Path) -> Iterator[str]:
         "target": _model(run.target.model),
         "draft": _model(run.draft.model),
         "objectives": ", ".join(run.alignment.objectives),
+        "draft seeds": ", ".join(map(str, run.draft.seeds)),
         "K": ", ".join(map(str, run.measurement.beam_widths)),
         "N": ", ".join(map(str, run.measurement.draft_beam_widths)),
         "verification": ", ".join(run.measurement.verifications),

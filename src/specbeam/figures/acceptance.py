@@ -38,7 +38,7 @@ def markdown(table: pd.DataFrame, header: str) -> str:
 
 def _cells(objective: str, of: pd.DataFrame, beam_widths: list[int], shown: int) -> list[str]:
     at = of.set_index("K")
-    levels = [_with_deviation(at.loc[k, "accepted"], at.loc[k, "sd"]) for k in beam_widths]
+    levels = [_with_deviation(at.loc[k, "accepted"], at.loc[k, "accepted_sd"]) for k in beam_widths]
     return [f"`{objective}`", *levels, *_rest(at, max(beam_widths), shown)]
 
 

@@ -34,13 +34,13 @@ def data(evaluation: pd.DataFrame, timing: pd.DataFrame, ranking: pd.DataFrame) 
         raise SpecbeamError("evaluation and timing records are of different data sets")
     quality = recall.data(evaluation, ranking).rename(columns={"recommender": "method", "users": "quality_users"})
     quality["method"] = quality["method"].replace("target", "plain")
-    acceptance = accepted.data(evaluation).assign(method="speculative")
-    acceptance = acceptance.rename(columns={"low": "accepted_low", "high": "accepted_high"}).drop(columns="users")
-    table = quality.merge(acceptance, on=_KEY, how="outer").merge(_times(timing), on=_KEY, how="outer")
+    names = {"sd": "accepted_sd", "low": "accepted_low", "high": "accepted_high"}
+    levels = accepted.data(evaluation).assign(method="speculative").rename(columns=names).drop(columns="users")
+    table = quality.merge(levels, on=_KEY, how="outer").merge(_times(timing), on=_KEY, how="outer")
     own = evaluation[evaluation["verification"] == "target"].drop_duplicates(["K", "user"])
     calls = table["K"].map(own.groupby("K")["target_calls"].mean())
     table["target_calls"] = table["target_calls"].where(table["method"] != "plain", calls)
-    table = table.astype({"quality_users": "Int64", "timed_users": "Int64"})
+    table = table.astype({"quality_users": "Int64", "timed_users": "Int64", "seeds": "Int64"})
     return _ordered(table)
 
 
