@@ -19,7 +19,7 @@ BATCH = 256
 
 
 class SasRec(nn.Module):
-    """Scores of all items after each item of a history."""
+    """A state after each item of a history, and the scores of all items in a state."""
 
     def __init__(self, items: int, settings: SasrecSettings) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class SasRec(nn.Module):
             self.items.weight[items] = 0
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """Scores [B, T, items] of what follows each of `items` int64 [B, T], which are padded on the right.
+        """States [B, T, hidden] after each of `items` int64 [B, T], which are padded on the right.
 
         Positions are counted from the end of each sequence, of `lengths` [B], as where padding is on the left.
         """
@@ -45,7 +45,11 @@ class SasRec(nn.Module):
         ages = (lengths.unsqueeze(1) - 1 - torch.arange(length, device=items.device)).clamp(min=0)
         states = self.dropout(self.items(items) + self.ages(ages))
         causal = nn.Transformer.generate_square_subsequent_mask(length, device=items.device)
-        return self.blocks(states, mask=causal, is_causal=True) @ self.items.weight[:-1].T
+        return self.blocks(states, mask=causal, is_causal=True)
+
+    def scores(self, states: Tensor) -> Tensor:
+        """Scores [..., items] of what follows, in `states` [..., hidden]."""
+        return states @ self.items.weight[:-1].T
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def train_sasrec(
 ) -> SasRec:  # fmt: skip
     """SASRec trained on users' rows `train`, every position.
 
-    The epoch is kept that has the best Recall@10 on `valid`, (history, next row) of each user. Its cross-entropy would
+    The epoch is kept that has the best NDCG@10 on `valid`, (history, next row) of each user. Its cross-entropy would
     not do: items that no one has bought yet, of which validation has many, decide it.
     """
     keep = settings.history + 1
@@ -78,8 +82,8 @@ def train_sasrec(
         loss=_loss,
         valid_loss=_loss,
         weight=lambda step: len(step) - 1,
-        assess=lambda model: {"valid_recall": _recall(model, valid)},
-        merit=lambda row: row["valid_recall"],
+        assess=lambda model: {"valid_ndcg": _ndcg(model, valid)},
+        merit=lambda row: row["valid_ndcg"],
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -94,20 +98,22 @@ def scores(model: SasRec, histories: Sequence[Sequence[int]]) -> Tensor:
     steps = [Step([*history[-known:], 0], True) for history in histories]  # the last one is what is asked for
     batch = _collate(steps, pad=model.items.padding_idx)
     device = model.items.weight.device
-    found = model(batch["items"].to(device), batch["lengths"].to(device))
-    return found[torch.arange(len(steps)), batch["lengths"] - 1].float().cpu()
+    states = model(batch["items"].to(device), batch["lengths"].to(device))
+    return model.scores(states[torch.arange(len(steps)), batch["lengths"] - 1]).float().cpu()
 
 
-def _recall(model: SasRec, asked: Sequence[tuple[Sequence[int], int]]) -> float:
-    """Share of users whose next item is among the ten with the highest scores that are not in the history."""
-    hits = 0
+def _ndcg(model: SasRec, asked: Sequence[tuple[Sequence[int], int]]) -> float:
+    """NDCG@10 of the next item, over the lists of the ten items with the highest scores that are not in the history."""
+    total = 0.0
     for start in range(0, len(asked), BATCH):
         histories, wanted = zip(*asked[start : start + BATCH], strict=True)
         found = scores(model, histories)
         for row, history in zip(found, histories, strict=True):
             row[list(history)] = -torch.inf
-        hits += (found.topk(min(10, found.shape[1])).indices == torch.tensor(wanted).unsqueeze(1)).sum().item()
-    return hits / len(asked)
+        ranked = found.topk(min(10, found.shape[1])).indices
+        _, ranks = (ranked == torch.tensor(wanted).unsqueeze(1)).nonzero(as_tuple=True)
+        total += (1 / (ranks + 2.0).log2()).sum().item()
+    return total / len(asked)
 
 
 def _collate(steps: Sequence[Step], *, pad: int) -> dict[str, Tensor]:
@@ -122,8 +128,8 @@ def _collate(steps: Sequence[Step], *, pad: int) -> dict[str, Tensor]:
     return {"items": items, "lengths": lengths, "targets": targets}
 
 
-def _loss(model: nn.Module, batch: dict[str, Tensor]) -> Losses:
+def _loss(model: SasRec, batch: dict[str, Tensor]) -> Losses:
     """Cross-entropy over all items, nats a target."""
-    scored = model(batch["items"], batch["lengths"])
-    wanted = batch["targets"] != IGNORED
-    return {"loss": F.cross_entropy(scored[wanted].float(), batch["targets"][wanted])}
+    wanted = batch["targets"] != IGNORED  # scores of all items are large: only where they are needed
+    scored = model.scores(model(batch["items"], batch["lengths"])[wanted])
+    return {"loss": F.cross_entropy(scored.float(), batch["targets"][wanted])}
