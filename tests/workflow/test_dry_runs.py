@@ -11,7 +11,9 @@ DRAFTS = {"train_draft", "align_draft", "evaluate_draft"}
 STAGES = ("download", "prepare", "target", "trajectories", "alignment", "measurement", "figures")
 
 
-@pytest.mark.parametrize("config", ["config", "smoke", "beauty-small", "ablations", "paper"])
+@pytest.mark.parametrize(
+    "config", ["config", "smoke", "beauty-small", "proof-beauty", "proof-games", "ablations", "paper"]
+)
 def test_each_config_resolves_to_every_stage(checkout, config):
     run = settings.load(checkout.folder / f"config/{config}.yaml")
     datasets, objectives, seeds = len(run.datasets), len(run.alignment.objectives), len(run.draft.seeds)
