@@ -12,12 +12,12 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -81,7 +81,7 @@ class Checkpoints:
             return None
         try:
             return self._read()
-        except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             log.warning("%s: %s cannot be read (%r): training from the start", self._name, self._folder, error)
             return None
 
@@ -131,16 +131,17 @@ def job_of(
     """Digests of all that a training's result depends on, by kind.
 
     The model and its weights before training, the `samples` (numbers, arrays, tensors, and dataclasses and lists of
-    them), the settings, the code of specbeam's `modules`, the versions of torch and transformers, and `others` as they
+    them), the settings, the code of specbeam's `modules`, the versions of libraries, and `others` as they
     print.
     """
     values = settings.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+    scalings = [repr(getattr(module, "scaling", None)) for module in model.modules()]  # LoRA's alpha / rank
     return {
-        "model": _digest([str(model), str(getattr(model, "config", "")), *model.named_parameters()]),
+        "model": _digest([str(model), str(getattr(model, "config", "")), scalings, *model.named_parameters()]),
         "data": _digest(samples),
         "settings": _digest(json.dumps(values, sort_keys=True)),
         "code": _digest([code_digest(module) for module in modules]),
-        "libraries": f"torch {torch.__version__}, transformers {transformers.__version__}",
+        "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft", "numpy")),
         **{key: str(value) for key, value in others.items()},
     }
 

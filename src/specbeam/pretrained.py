@@ -77,8 +77,9 @@ def _fetched(name: str, revision: str, *, weights: bool) -> Path:
         ) from error
     except errors.HFValidationError as error:
         raise SpecbeamError(f"{what}: expected a folder, or the name of a repository: {error}") from error
-    except (errors.HfHubHTTPError, OSError) as error:
-        raise SpecbeamError(f"{what}: {str(error).strip()}. Check the token (HF_TOKEN), or try again") from error
+    except (errors.HTTPError, OSError) as error:  # the first: broken connections and proxies too
+        why = str(error).strip()
+        raise SpecbeamError(f"{what}: {why}. Check connection, proxy and token (HF_TOKEN), or try again") from error
     if weights:
         _check_downloads(folder)
     return folder

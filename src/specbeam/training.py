@@ -67,6 +67,8 @@ class Task:
     of targets. So a batch's loss is the same however passes and processes share it."""
     valid_weight: Callable[[Any], float] = lambda sample: 1
     """The same for `valid_loss`."""
+    depends_on: Any = None
+    """What losses and measures depend on besides samples and training settings: a checkpoint is of one such job."""
 
 
 def fit_and_save(
@@ -144,7 +146,7 @@ class _Training:
             model = model.float()
         own = [part for part in (__name__, getattr(task.loss, "__module__", "")) if part.startswith("specbeam.")]
         job = job_of(
-            model, [list(task.train), list(task.valid)], settings,
+            model, [list(task.train), list(task.valid), task.depends_on], settings,
             modules=own, seed=seed, device=device.type, processes=accelerator.num_processes,
         )  # fmt: skip
         if any(other != job for other in gather_object([job])):

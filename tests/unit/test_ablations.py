@@ -68,7 +68,6 @@ def test_a_variant_that_makes_no_sense_is_refused_by_its_name(overrides, message
         ({"alignment.training.epochs": 1}, dict.fromkeys(("atspeed_s", "atspeed_r"), ("align", "evaluate"))),
         ({"draft.model.layers": 1}, dict.fromkeys(("atspeed_s", "atspeed_r"), VARIED)),
         ({"alignment.objectives.atspeed_s.alpha": 0.6}, {"atspeed_s": [], "atspeed_r": []}),
-        ({"measurement.repeats": 9}, {"atspeed_s": [], "atspeed_r": []}),
     ],
 )
 def test_a_variant_repeats_only_the_stages_from_the_first_that_it_changes(overrides, own):

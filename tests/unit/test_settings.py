@@ -62,6 +62,18 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
             "atspeed_r.density: without effect on atspeed_r, whose settings are: alpha, sequences, mask, temperature",
         ),
         (
+            {"alignment": {"objectives": {"wordkd": {"mask": "position"}}}},
+            "alignment.objectives.wordkd: mask: position needs trajectories.logits: position",
+        ),
+        (
+            {"baselines": {"sasrec": {"processes": 2}}},
+            "baselines.sasrec: without effect on so small a model: remove processes",
+        ),
+        (
+            {"draft": {"training": {"distil": True}}, "decoding": {"normalise": "vocabulary"}},
+            "draft.training.distil trains a distribution over items, which only decoding.normalise: children gives",
+        ),
+        (
             {"alignment": {"objectives": {"sft": {"alpha": 0.5}}}},
             "alignment.objectives.sft.alpha: without effect on sft, whose settings are: none",
         ),

@@ -2,9 +2,11 @@
 
 import importlib.util
 import operator
+from pathlib import Path
 
 import pytest
 
+from specbeam import digest
 from specbeam.errors import SpecbeamError
 from specbeam.settings import Settings
 from specbeam.stages import STAGES, StageSettings, stage_values
@@ -110,3 +112,9 @@ def test_settings_are_a_config_file_or_json(tmp_path):
 def test_malformed_json_settings_are_refused():
     with pytest.raises(SpecbeamError, match="settings: not valid JSON"):
         StageSettings.read("train_target", '{"seed": ')
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_settings_count_by_their_values_and_not_as_code(stage):
+    counted = digest.imported_modules(STAGES[stage].module, Path(digest.__file__).parent) - digest.NOT_CODE
+    assert not [module for module in counted if module.startswith("specbeam.settings")]

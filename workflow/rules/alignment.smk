@@ -15,7 +15,7 @@ rule train_draft:
     threads: settings.threads.draft
     resources:
         mem_mb=settings.resources.memory_mb,
-        gpu=GPU * settings.draft.training.processes,
+        gpu=lambda wildcards: GPU * VARIANTS[wildcards.variant].draft.training.processes,
     params:
         code=code("train_draft"),
         settings=lambda wildcards: reads("train_draft", variant=wildcards.variant),
@@ -45,7 +45,7 @@ rule align_draft:
     threads: settings.threads.draft
     resources:
         mem_mb=settings.resources.memory_mb,
-        gpu=GPU * settings.alignment.training.processes,
+        gpu=lambda wildcards: GPU * VARIANTS[wildcards.variant].alignment.training.processes,
     params:
         code=code("align"),
         settings=lambda wildcards: reads("align", variant=wildcards.variant, objective=wildcards.objective),

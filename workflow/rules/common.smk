@@ -86,6 +86,8 @@ def ablated(dataset):
         raise WorkflowError("this config has no section `ablations`; config/ablations.yaml has one")
     at, found = {"dataset": dataset, "seed": SEEDS}, []
     for name, labels in settings.ablations.items():
+        if not any(made_in(f"ablations/{name}/{label}/", "evaluate", own) for label in labels for own in OBJECTIVES):
+            raise WorkflowError(f"ablations.{name}: expected a variant that differs from the run; all are the run itself")
         for objective in OBJECTIVES:
             folders = [made_in(f"ablations/{name}/{label}/", "evaluate", objective) for label in labels]
             if any(folders):

@@ -22,7 +22,7 @@ from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs, left_padded
 from specbeam.decoding.tree import TokenTree
 from specbeam.errors import SpecbeamError
-from specbeam.settings.objectives import RelaxedAlignmentSettings
+from specbeam.settings import RelaxedAlignmentSettings
 from specbeam.teacher import Mask, Shard, TeacherTree, TreeBatch, children_logits, position_logits
 from specbeam.training import IGNORED, Losses, Task, fit_and_save
 from specbeam.trie import Trie
@@ -144,7 +144,8 @@ class Alignment:
         if self.loss_on_prompt:
             following = torch.where(batch["mask"][:, :-1], batch["prompts"][:, 1:], IGNORED)
             rows, targets = torch.cat([read, rows], 1), torch.cat([following, targets], 1)
-        return F.cross_entropy(rows.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        each = F.cross_entropy(rows.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none")
+        return (each.sum(1) / (targets != IGNORED).sum(1)).mean()  # by user, or a batch's parts would not add up
 
 
 def align(
@@ -164,6 +165,7 @@ def align(
     alignment = Alignment(objective, own, width, inputs.trie, trie, inputs.builder.pad_id, training.loss_on_prompt)
     draft = models.load(base, dtype="float32", device=inputs.device)
     task = Task(train, validation, alignment.collate, alignment.loss, alignment.valid_loss)
+    task.depends_on = [objective, repr(own), settings.decoding.normalise]
     if training.assessed_users:
         task.assess = _assessment(inputs, valid, width, settings)
     if training.keep == "accepted":

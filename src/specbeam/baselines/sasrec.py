@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from specbeam.settings.baselines import SasrecSettings
+from specbeam.settings import SasrecSettings
 from specbeam.training import IGNORED, Losses, Task, fit
 
 BATCH = 256

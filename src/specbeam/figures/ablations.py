@@ -30,8 +30,8 @@ def named(inputs: Iterable[Path]) -> dict[str, list[Path]]:
         if not path or (name != RUN and name.count("/") != 1):
             raise SpecbeamError(f"{given}: expected ABLATION/LABEL=FILE, or {RUN}=FILE for the run's own records")
         files.setdefault(name, []).append(Path(path))
-    if missing := {RUN} - set(files):
-        raise SpecbeamError(f"expected records as {missing.pop()}=FILE and ABLATION/LABEL=FILE, got {sorted(files)}")
+    if RUN not in files or len(files) < 2:
+        raise SpecbeamError(f"expected records as {RUN}=FILE and ABLATION/LABEL=FILE, got {sorted(files)}")
     return files
 
 

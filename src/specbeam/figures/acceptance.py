@@ -49,7 +49,8 @@ def _target(table: pd.DataFrame, beam_widths: list[int], shown: int) -> list[str
 
 
 def _rest(at: pd.DataFrame, widest: int, shown: int) -> list[str]:
-    quality = [f"{at.loc[shown, metric]:.4f}" for metric in ("recall", "ndcg")]
+    metrics = ((metric, f"{metric}_low", f"{metric}_high") for metric in ("recall", "ndcg"))
+    quality = ["{:.4f} ({:.4f} to {:.4f})".format(*at.loc[shown, list(columns)]) for columns in metrics]
     return [f"{at.loc[widest, 'target_calls']:.2f}", *quality]
 
 

@@ -191,7 +191,7 @@ def _part(quality: pd.DataFrame, recommender: str) -> pd.DataFrame:
 
 
 def plot(*, inputs: Iterable[Path], output: Path) -> None:
-    """Read evaluation records and one ranking.csv, in any order, and write `output`.png, .svg and .csv."""
+    """Read evaluation records and every ranking.csv, in any order, and write `output`.png, .svg and .csv."""
     inputs = [Path(path) for path in inputs]
     ranking = read_rankings(inputs)
     evaluation = records.read([path for path in inputs if path.suffix != ".csv"], "evaluation")

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from specbeam.errors import SpecbeamError
 from specbeam.settings.ablations import Ablations, overridden
 from specbeam.settings.base import Count, Section, Seed, SomeDistinct
-from specbeam.settings.baselines import BaselineSettings
+from specbeam.settings.baselines import BaselineSettings, SasrecSettings
 from specbeam.settings.data import SourceSettings, SyntheticSettings
 from specbeam.settings.measurement import DecodingSettings, MeasurementSettings, Verification
 from specbeam.settings.models import (
@@ -23,9 +23,18 @@ from specbeam.settings.models import (
     LanguageModelSettings,
     LoraSettings,
     ModelSettings,
+    NeighbourSettings,
     TrainingSettings,
 )
-from specbeam.settings.objectives import Objective, Objectives, ObjectiveSettings, SomeObjectives
+from specbeam.settings.objectives import (
+    Objective,
+    Objectives,
+    ObjectiveSettings,
+    RelaxedAlignmentSettings,
+    SomeObjectives,
+    needing_positions,
+)
+from specbeam.settings.resources import ResourceSettings, ThreadSettings
 
 __all__ = [
     "DatasetName",
@@ -33,8 +42,11 @@ __all__ = [
     "LanguageModelSettings",
     "LoraSettings",
     "ModelSettings",
+    "NeighbourSettings",
     "Objective",
     "ObjectiveSettings",
+    "RelaxedAlignmentSettings",
+    "SasrecSettings",
     "Section",
     "Settings",
     "SyntheticSettings",
@@ -95,23 +107,6 @@ class AlignmentSettings(Section):
     objectives: SomeObjectives = {name: settings() for name, settings in get_type_hints(Objectives).items()}
     """Which drafts to align, each with its own settings."""
     training: AlignmentTrainingSettings = AlignmentTrainingSettings()
-
-
-class ThreadSettings(Section):
-    """CPU threads (and Snakemake's cores) a job takes."""
-
-    target: Count = 2
-    trajectories: Count = 1
-    draft: Count = 1
-    evaluation: Count = 1
-    timing: Count = 2
-
-
-class ResourceSettings(Section):
-    """What a job that loads models asks Snakemake's scheduler for, besides threads."""
-
-    memory_mb: Count = 8000
-    """Megabytes of main memory."""
 
 
 def _free(name: str) -> str:
@@ -192,7 +187,13 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _coupled_has_a_distribution(self) -> "Settings":
+    def _masks_are_recorded(self) -> "Settings":
+        if self.trajectories.logits == "children" and (names := needing_positions(self.alignment.objectives)):
+            raise ValueError(f"alignment.objectives.{names[0]}: mask: position needs trajectories.logits: position")
+        return self
+
+    @model_validator(mode="after")
+    def _distributions_are_over_children(self) -> "Settings":
         if self.decoding.normalise == "children":
             return self
         only = "a distribution over items, which only decoding.normalise: children gives; set that, or"
@@ -200,6 +201,8 @@ class Settings(Section):
             raise ValueError(f"measurement.verifications: coupled samples from {only} remove coupled")
         if self.target.training.neighbours or self.draft.training.neighbours:
             raise ValueError(f"training.neighbours trains {only} leave neighbours out")
+        if self.draft.training.distil:
+            raise ValueError(f"draft.training.distil trains {only} leave distil out")
         return self
 
     @model_validator(mode="after")

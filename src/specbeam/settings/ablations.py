@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field
 from specbeam.errors import SpecbeamError
 
 _IN_PATHS = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+UNUSED = ("measurement.timing_users", "measurement.repeats")
+"""A variant is not timed."""
 Name = Annotated[str, Field(pattern=_IN_PATHS)]
 Label = Annotated[str, Field(pattern=_IN_PATHS), BeforeValidator(lambda label: str(label), json_schema_input_type=str)]
 Overrides = Annotated[dict[str, Any], Field(min_length=1)]
@@ -30,7 +32,7 @@ def overridden(
     allowed = ["draft.model", "draft.training", "alignment.training", "decoding.draft_length", "measurement"]
     allowed += [f"alignment.objectives.{name}" for name in objectives]
     for path, value in overrides.items():
-        if not any(path == start or path.startswith(f"{start}.") for start in allowed):
+        if path in UNUSED or not any(path == start or path.startswith(f"{start}.") for start in allowed):
             raise SpecbeamError(
                 f"{source}: {path} cannot vary: a variant has the data, target, trajectories, objectives and seeds of "
                 f"its run; what can vary, with all below it: {', '.join(allowed)}"
@@ -38,7 +40,8 @@ def overridden(
         *parents, last = path.split(".")
         section = varied
         for part in parents:
-            section = section.setdefault(part, {})
+            section[part] = {} if section.get(part) is None else section[part]  # a section that is off
+            section = section[part]
             if not isinstance(section, dict):
                 raise SpecbeamError(f"{source}: {path}: {part} is a single setting, so nothing is below it")
         section[last] = value

@@ -25,6 +25,13 @@ class SasrecSettings(TrainingSettings):
     """Users a forward pass; smaller than batch_size means gradient accumulation."""
 
     @model_validator(mode="after")
+    def _is_small(self) -> "SasrecSettings":
+        large = ("processes", "gradient_checkpointing", "checkpoint_minutes")
+        if unused := [name for name in large if getattr(self, name) != type(self).model_fields[name].default]:
+            raise ValueError(f"without effect on so small a model: remove {', '.join(unused)}")
+        return self
+
+    @model_validator(mode="after")
     def _divides(self) -> "SasrecSettings":
         if self.hidden_size % self.heads:
             raise ValueError(f"hidden_size must be a multiple of heads, got {self.hidden_size} and {self.heads}")

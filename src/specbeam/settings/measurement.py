@@ -30,7 +30,8 @@ class MeasurementSettings(Section):
     """N: drafted sequences a level. N below K can accept no level, so such a pair is not measured."""
     plans: SomeDistinct[DraftPlan] = ["flat"]
     """`flat`: N sequences at every drafted level, as in the paper; `completed`: at the deepest level that is drafted
-    all children of the level above, by the trie and without a pass of the draft (not for relaxed, which samples)."""
+    all children of the level above, by the trie and without a pass of the draft (not for relaxed, which samples).
+    Timed is `flat` alone."""
     verifications: SomeDistinct[Verification] = ["strict", "relaxed"]
     users: Count | None = None
     """Test users for acceptance and recall of the drafts; null takes all."""

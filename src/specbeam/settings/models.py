@@ -127,7 +127,8 @@ class TrainingSettings(Section):
     processes: Count = 1
     """Processes that share every batch: one a GPU, or on CPUs with the job's threads divided."""
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10
-    """Minutes between checkpoints inside an epoch, from which a killed job goes on; every epoch ends with one."""
+    """Minutes between checkpoints inside an epoch, from which a killed job goes on; every epoch ends with one. Set it
+    before: another value runs finished trainings again."""
 
 
 class NeighbourSettings(Section):

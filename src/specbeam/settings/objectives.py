@@ -74,6 +74,11 @@ class Objectives(TypedDict, total=False):
     treekd: TreeDistillationSettings
 
 
+def needing_positions(objectives: Objectives) -> list[str]:
+    """Names of the objectives whose `mask` is position."""
+    return [name for name, own in objectives.items() if getattr(own, "mask", "") == "position"]
+
+
 def _some(objectives: Objectives) -> Objectives:
     if not objectives:
         raise ValueError(f"expected at least one of {', '.join(get_type_hints(Objectives))}")

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from specbeam.data.cooccurrence import ItemPairs, co_occurrence
 from specbeam.losses import FORBIDDEN
-from specbeam.settings.models import NeighbourSettings
+from specbeam.settings import NeighbourSettings
 from specbeam.training import Losses, Task
 from specbeam.trie import Trie
 
@@ -174,6 +174,7 @@ def with_neighbours(
         collate=partial(teach.collate, start=start, pad=pad),
         loss=loss,
         valid_loss=loss,
+        depends_on=[identifiers, teach.pairs],
     )
 
 
