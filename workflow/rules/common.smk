@@ -7,8 +7,7 @@ import json
 from typing import get_args
 
 from specbeam.digest import code_digest
-from specbeam.settings import DatasetName
-from specbeam.settings import variants
+from specbeam.settings import DatasetName, variants
 from specbeam.stages import FIGURES, STAGES, differs, stage_values
 
 DATASETS = get_args(DatasetName)
@@ -87,7 +86,9 @@ def ablated(dataset):
     at, found = {"dataset": dataset, "seed": SEEDS}, []
     for name, labels in settings.ablations.items():
         if not any(made_in(f"ablations/{name}/{label}/", "evaluate", own) for label in labels for own in OBJECTIVES):
-            raise WorkflowError(f"ablations.{name}: expected a variant that differs from the run; all are the run itself")
+            raise WorkflowError(
+                f"ablations.{name}: expected a variant that differs from the run; all are the run itself"
+            )
         for objective in OBJECTIVES:
             folders = [made_in(f"ablations/{name}/{label}/", "evaluate", objective) for label in labels]
             if any(folders):
