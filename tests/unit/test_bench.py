@@ -31,7 +31,7 @@ def folder(tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results") / "tiny" / "synthetic"
     tokenizer = load(tiny_dataset.prepared).tokenizer
     sizes = ModelSettings(hidden_size=16, layers=1, heads=2, intermediate_size=32)
-    for seed, name in enumerate(["target", "drafts/sft", "drafts/wordkd", "drafts/base"]):
+    for seed, name in enumerate(["target", "drafts/sft/seed-1", "drafts/wordkd/seed-1", "drafts/base/seed-1"]):
         models.save(models.create(sizes, tokenizer, seed=seed), folder / name / "model")
     (folder / "prepared").symlink_to(tiny_dataset.prepared)
     (folder.parent / "config.yaml").write_text(yaml.safe_dump(Settings(device="cpu").model_dump(mode="json")))
