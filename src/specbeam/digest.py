@@ -4,6 +4,7 @@ import ast
 import functools
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import specbeam
@@ -28,7 +29,7 @@ def code_digest(module: str) -> str:
 def _digest_below(module: str, package: Path) -> str:
     digest = hashlib.sha256()
     for name in sorted(imported_modules(module, package) - NOT_CODE):
-        digest.update(f"{name}\n{ast.dump(_without_docstrings(_parsed(name, package)))}\n".encode())
+        digest.update(f"{name}\n{_parsed(name, package).code}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -45,22 +46,8 @@ def imported_modules(module: str, package: Path) -> set[str]:
         found.add(name)
         waiting += [name.rpartition(".")[0]] if "." in name else []
         if name not in NOT_CODE:
-            waiting += _imports(name, package)
+            waiting += _parsed(name, package).imports
     return found
-
-
-def _imports(name: str, package: Path) -> Iterator[str]:
-    """What one module imports, as absolute names; `from a import b` yields a and a.b, whichever b is."""
-    source = _source(name, package)
-    base = name.split(".") if source.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(_parsed(name, package)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = base[: len(base) - node.level + 1] if node.level else []
-            origin = ".".join([*above, *([node.module] if node.module else [])])
-            yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
 def _source(name: str, package: Path) -> Path | None:
@@ -73,9 +60,39 @@ def _source(name: str, package: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _parsed(name: str, package: Path) -> ast.Module:
+@dataclass(frozen=True)
+class _Module:
+    """One module's source, as far as it counts."""
+
+    imports: tuple[str, ...]
+    """Absolute names; `from a import b` gives a and a.b, whichever b is."""
+    code: str
+    """Its syntax tree, without docstrings."""
+
+
+def _parsed(name: str, package: Path) -> _Module:
     source = _source(name, package)
-    return ast.parse(source.read_text(encoding="utf-8"), filename=str(source))
+    return _parse(name, source, source.read_text(encoding="utf-8"))
+
+
+@functools.cache  # most modules are below most stages, and each is parsed once
+def _parse(name: str, source: Path, text: str) -> _Module:
+    tree = ast.parse(text, filename=str(source))
+    base = name.split(".") if source.name == "__init__.py" else name.split(".")[:-1]
+    imports = tuple(_imports(tree, base))
+    return _Module(imports, ast.dump(_without_docstrings(tree)))
+
+
+def _imports(tree: ast.Module, base: list[str]) -> Iterator[str]:
+    """What a module in the package `base` imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = base[: len(base) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
