@@ -9,13 +9,15 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from specbeam import bench_verb, parent, recommend_verb, reports, training_verbs
+from specbeam import bench_verb, diff_verb, parent, recommend_verb, reports, training_verbs
 from specbeam.errors import SpecbeamError
+from specbeam.job_provenance import recorded
 from specbeam.options import (
     Config,
     Dataset,
@@ -56,6 +58,7 @@ def main() -> None:
 
 
 @app.command()
+@recorded("download", output="destination")
 def download(
     dataset: Annotated[str, typer.Argument(help="Name of a data set in the registry.")],
     destination: Annotated[Path, typer.Option(help="Folder for the verified files.")],
@@ -71,6 +74,7 @@ def download(
 
 
 @app.command()
+@recorded("generate", output="destination")
 def generate_synthetic(
     settings: SettingsOption,
     destination: Annotated[Path, typer.Option(help="Folder for the files, in the format of a download.")],
@@ -83,6 +87,7 @@ def generate_synthetic(
 
 
 @app.command()
+@recorded("prepare", output="prepared")
 def prepare(
     settings: SettingsOption,
     raw: Annotated[Path, typer.Option(help="Folder of raw files, downloaded or generated.")],
@@ -98,6 +103,7 @@ app.command()(training_verbs.train_target)
 
 
 @app.command()
+@recorded("infer_target", output="lists")
 def infer_target(
     settings: SettingsOption,
     prepared: Prepared,
@@ -114,6 +120,7 @@ def infer_target(
 
 
 @app.command()
+@recorded("rate_baselines", output="ranking")
 def rate_baselines(
     settings: SettingsOption,
     prepared: Prepared,
@@ -127,7 +134,13 @@ def rate_baselines(
     stage.rate_baselines(prepared=prepared, ranking=ranking, settings=values, threads=threads)
 
 
+def recording(options: Mapping[str, Any]) -> str:
+    """The stage that `record-trajectories` is for its split."""
+    return "record" if options["split"] is Split.train else "record_validation"
+
+
 @app.command()
+@recorded(recording, output="output")
 def record_trajectories(
     settings: SettingsOption,
     prepared: Prepared,
@@ -150,7 +163,7 @@ def record_trajectories(
         split=split.value,
         shard=shard,
         shards=shards,
-        settings=StageSettings.read("record" if split is Split.train else "record_validation", settings),
+        settings=StageSettings.read(recording({"split": split}), settings),
         threads=threads,
     )
 
@@ -162,6 +175,7 @@ app.command()(training_verbs.align)
 
 
 @app.command()
+@recorded("evaluate", output="output")
 def evaluate(
     settings: SettingsOption,
     prepared: Prepared,
@@ -192,6 +206,7 @@ def evaluate(
 
 
 @app.command()
+@recorded("time", output="output")
 def time(
     drafts: Annotated[list[str], typer.Argument(help="The drafts to time, each as OBJECTIVE=FOLDER.")],
     settings: SettingsOption,
@@ -219,9 +234,11 @@ def time(
 
 app.command()(bench_verb.bench)
 app.command()(recommend_verb.recommend)
+app.command()(diff_verb.diff)
 
 
 @app.command()
+@recorded(lambda options: options["figure"].value, output="output")
 def plot(
     figure: Annotated[Figure, typer.Argument(help="Which figure.")],
     inputs: Annotated[list[Path], typer.Argument(help="Records or loss curves that it shows.")],
@@ -233,6 +250,7 @@ def plot(
 
 
 @app.command()
+@recorded("summarise", output="output")
 def summarise(
     inputs: Annotated[
         list[Path], typer.Argument(help="Evaluation and timing records, and rankings of target and baselines.")

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from specbeam import launch
+from specbeam.job_provenance import recorded
 from specbeam.options import Losses, Model, Objective, Prepared, Seed, SettingsOption, Threads
 from specbeam.stages import StageSettings
 
 
+@recorded("train_target", output="model")
 def train_target(settings: SettingsOption, prepared: Prepared, model: Model, losses: Losses, threads: Threads) -> None:
     """Train the target; keep the epoch with the best validation loss."""
     from specbeam.target import train as stage
@@ -19,6 +21,7 @@ def train_target(settings: SettingsOption, prepared: Prepared, model: Model, los
     launch.run(stage.train_target, values.target.training.processes, settings=values, threads=threads, **files)
 
 
+@recorded("train_draft", output="model")
 def train_draft(
     settings: SettingsOption,
     prepared: Prepared,
@@ -37,6 +40,7 @@ def train_draft(
     launch.run(stage.train_draft, processes, settings=values, seed=seed, threads=threads, **files)
 
 
+@recorded("align", output="model")
 def align(
     trajectories: Annotated[list[Path], typer.Argument(help="Recorded shards of the training prompts.")],
     objective: Annotated[Objective, typer.Option(help="What the draft is aligned by.")],

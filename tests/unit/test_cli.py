@@ -117,7 +117,8 @@ def _run(*arguments: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("line", CALLS, ids=lambda line: line.split()[0])
-def test_a_verb_passes_its_options_to_the_function_of_its_stage(monkeypatch, line):
+def test_a_verb_passes_its_options_to_the_function_of_its_stage(monkeypatch, tmp_path, line):
+    monkeypatch.chdir(tmp_path)  # a verb leaves its provenance beside what its stage writes
     place, expected = CALLS[line]
     module, _, name = place.partition(":")
     function = getattr(pytest.importorskip(module), name)
@@ -131,6 +132,7 @@ def test_a_verb_passes_its_options_to_the_function_of_its_stage(monkeypatch, lin
     assert result.exit_code == 0, result.output
     assert received.keys() == inspect.signature(function).parameters.keys()
     assert {key: received[key] for key in expected} == expected
+    assert len(list(tmp_path.glob("*.provenance.json"))) == 1
 
 
 @pytest.mark.parametrize("pair", ["sft", "bft=a"])
@@ -143,7 +145,10 @@ def test_drafts_are_named_by_objective(pair):
     ("option", "variable", "expected"),
     [("--mirror a", "b", "a"), ("", "b", "b"), ("--mirror a", "", "a"), ("", "", None), ("", None, None)],
 )
-def test_a_mirror_named_by_option_counts_before_the_one_of_the_environment(monkeypatch, option, variable, expected):
+def test_a_mirror_named_by_option_counts_before_the_one_of_the_environment(
+    monkeypatch, tmp_path, option, variable, expected
+):
+    monkeypatch.chdir(tmp_path)
     received = {}
     monkeypatch.setattr("specbeam.data.download.download", lambda **given: received.update(given))
     line = ["download", "beauty", "--destination", "d", *option.split()]
@@ -160,7 +165,8 @@ def test_timing_with_more_threads_than_cores_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(("split", "stage"), [("train", "record"), ("valid", "record_validation")])
-def test_recording_reads_the_settings_of_its_split(monkeypatch, split, stage):
+def test_recording_reads_the_settings_of_its_split(monkeypatch, tmp_path, split, stage):
+    monkeypatch.chdir(tmp_path)
     received = {}
     monkeypatch.setattr("specbeam.trajectories.record.record", lambda **given: received.update(given))
     line = f"record-trajectories --prepared p --model m --output o --split {split} --threads 1 --settings {{}}"

@@ -1,5 +1,6 @@
-"""What every record says about where it was measured."""
+"""What every record, and the file beside every result, says about where it comes from."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,7 +8,11 @@ from pathlib import Path
 import pytest
 
 import specbeam
-from specbeam import provenance
+from specbeam import job_provenance, provenance
+from specbeam.digest import code_digest
+from specbeam.errors import SpecbeamError
+from specbeam.settings import Settings
+from specbeam.stages import STAGES
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +67,56 @@ def test_a_package_that_is_missing_is_said_to_be(monkeypatch):
     monkeypatch.setattr(provenance, "PACKAGES", ("no-such-package",))
     assert provenance._versions() == {"no-such-package": "not installed"}
     provenance._versions.cache_clear()
+
+
+@job_provenance.recorded("evaluate", output="output")
+def evaluate(*, settings, output, draft_seed, threads, drafts=()):
+    """A verb that only writes its result."""
+    if not threads:
+        raise SpecbeamError("no threads")
+    output.write_text("result")
+
+
+def made_by(path, **options):
+    evaluate(**{"settings": '{"seed": 7, "device": "cpu"}', "output": path, "draft_seed": 3, "threads": 2} | options)
+    return json.loads(job_provenance.beside(path).read_text())
+
+
+def test_a_verb_leaves_beside_its_result_what_made_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "1234")
+    made = made_by(tmp_path / "seed-3.parquet", drafts=[Path("a"), Path("b")])
+    assert job_provenance.beside(tmp_path / "seed-3.parquet").name == "seed-3.provenance.json"
+    assert made["stage"] == "evaluate"
+    assert made["code"] == code_digest(STAGES["evaluate"].module)
+    assert made["options"] == {
+        "output": str(tmp_path / "seed-3.parquet"), "draft_seed": 3, "drafts": ["a", "b"]
+    }  # fmt: skip
+    assert made["settings"]["measurement"]["users"] == Settings().measurement.users
+    assert "learning_rate" not in str(made["settings"])
+    assert made["seeds"] == {"run": 7, "draft": 3}
+    assert (made["threads"], made["device"], made["slurm_job"]) == (2, "cpu", "1234")
+    assert (
+        made.items()
+        >= {name: provenance.environment()[name] for name in ("commit", "dirty", "versions", "cpu")}.items()
+    )
+    assert made["seconds"] >= 0
+    assert made["start"].endswith("+00:00")
+    assert made["host"]
+
+
+def test_the_result_itself_holds_nothing_of_it(tmp_path):
+    made_by(tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_text() == "result"
+
+
+def test_a_verb_that_fails_leaves_no_provenance_not_even_that_of_an_earlier_result(tmp_path):
+    made_by(tmp_path / "out.txt")
+    with pytest.raises(SpecbeamError, match="no threads"):
+        made_by(tmp_path / "out.txt", threads=0)
+    assert not job_provenance.beside(tmp_path / "out.txt").exists()
+
+
+def test_of_several_processes_only_the_main_one_writes(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(FileNotFoundError):
+        made_by(tmp_path / "out.txt")

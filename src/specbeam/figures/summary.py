@@ -100,7 +100,7 @@ def text(table: pd.DataFrame, *, header: str) -> str:
     ]
     if "completed" in set(speed.index.get_level_values("plan")):
         notes.insert(1, "completed: all children at the deepest drafted level, by the trie; else N at every level.")
-    return "\n".join([header, "", *_aligned(groups), *notes]) + "\n"
+    return "\n".join([header, "", *aligned(groups), *notes]) + "\n"
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -133,7 +133,7 @@ def _number(value: float | None, form: str, unit: str = "") -> str:
     return "-" if value is None or pd.isna(value) else f"{value:{form}}{unit}"
 
 
-def _aligned(groups: list[list[list[str]]]) -> list[str]:
+def aligned(groups: list[list[list[str]]]) -> list[str]:
     """Lines of a table: a rule beneath the first group, an empty line after each other one."""
     widths = [max(map(len, column)) for column in zip(*(row for group in groups for row in group), strict=True)]
     lines = []

@@ -1,0 +1,1 @@
+"""What differs between two runs, and how their results moved (`specbeam diff`)."""

@@ -1,0 +1,85 @@
+"""What a job leaves beside its result: how that was made.
+
+Not inside the result, where times and hosts would make those of equal runs differ (rows of records carry commit,
+versions and machine all the same). No stage reads it, so it is no reason to run anything again.
+"""
+
+import functools
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from specbeam import files, launch
+from specbeam.digest import code_digest
+from specbeam.provenance import environment
+from specbeam.stages import STAGES, StageSettings
+
+FORMAT = 1
+"""Version of what `recorded` writes."""
+SUFFIX = ".provenance.json"
+
+
+def beside(output: Path) -> Path:
+    """Where the provenance of the result at `output` lies: `target/model` -> `target/model.provenance.json`."""
+    return output.with_name(output.with_suffix("").name + SUFFIX)
+
+
+def recorded(stage: str | Callable[[Mapping[str, Any]], str], *, output: str) -> Callable[[Callable], Callable]:
+    """Decorate the verb of a stage: when it is done, its provenance lies beside the result that option `output` names.
+
+    `stage` is one of STAGES, or chosen from the verb's options. The file holds format, stage, code (digest of the
+    stage's modules), options, settings (what the stage reads, resolved), seeds, threads, what `environment` gives,
+    host, slurm_job (or null), start (UTC) and seconds. It is removed when the verb starts, so that it always tells of
+    the result beside it. Of several processes of a training only the main one writes.
+    """
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(verb)
+        def wrapped(**options: Any) -> None:
+            path = beside(options[output])
+            if launch.is_main():
+                path.unlink(missing_ok=True)
+            known = _known(stage if isinstance(stage, str) else stage(options), options)
+            start = time.perf_counter()
+            verb(**options)
+            if launch.is_main():
+                known |= environment()
+                if known["settings"].get("device") == "cpu":
+                    known["device"] = "cpu"
+                files.write_json(path, known | {"seconds": round(time.perf_counter() - start, 3)})
+
+        return wrapped
+
+    return decorate
+
+
+def _known(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a job before it runs; code may be edited while it does, so its digest belongs here."""
+    environment()  # keeps the commit of this moment, for the same reason
+    settings, objective = {}, options.get("objective")
+    if "settings" in options:
+        read = StageSettings.read(stage, options["settings"], objective=objective and str(objective))
+        settings = read.model_dump(mode="json")
+    seeds = {"run": settings.get("seed"), "draft": options.get("draft_seed", options.get("seed"))}
+    return {
+        "format": FORMAT,
+        "stage": stage,
+        "code": code_digest(STAGES[stage].module),
+        "options": {name: _plain(value) for name, value in options.items() if name not in ("settings", "threads")},
+        "settings": settings,
+        "seeds": {name: seed for name, seed in seeds.items() if seed is not None},
+        "threads": options.get("threads", 1),
+        "host": platform.node(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "start": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value if value is None or isinstance(value, int | float) else str(value)
