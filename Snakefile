@@ -37,6 +37,12 @@ if settings.source.mirror and not os.getenv("SPECBEAM_MIRROR"):
 include: "workflow/rules/common.smk"
 
 
+if GPU and workflow.local_exec and (gpus := workflow.global_resources.get("gpu").value):
+    # Snakemake counts them, specbeam.gpus keeps jobs on different ones.
+    visible = os.getenv("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+    os.environ.update(SPECBEAM_GPUS=visible)
+
+
 pathvars:
     run=RESULTS,
     downloads="results/downloads",

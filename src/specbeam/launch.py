@@ -1,7 +1,8 @@
 """Training in several processes: accelerate's launcher starts them, and each runs the verb that asked for them.
 
-They share every batch (specbeam.training). A launch from outside - `accelerate launch` over the nodes of a cluster - is
-found by its environment and honoured.
+They share every batch (specbeam.training). Started by Slurm's srun on several nodes, each node's launcher starts its
+part of them, and all meet (specbeam.rendezvous). A launch from outside, by `accelerate launch`, is found by its
+environment and honoured.
 """
 
 import logging
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from specbeam import parent
+from specbeam import gpus, parent, rendezvous
 from specbeam.errors import SpecbeamError
 
 
@@ -23,32 +24,43 @@ def run(stage: Callable[..., None], processes: int, *, settings: Any, threads: i
     """Call `stage` with the options: in this process, or in `processes` of them that share the `threads` of this one.
 
     Inside a launch this process is one of its own: it takes its share of the machine, and only the main one logs
-    progress. Raises SpecbeamError when there are more processes than GPUs to run on; a launched process that fails says
-    why itself, and ends the whole with exit code 1. The launched ones end with this process, however it ends.
+    progress. On several nodes `processes` are those of all nodes, and `threads` those of each. Raises SpecbeamError
+    when there are more processes than GPUs to run on, or nodes cannot share them evenly; a launched process that fails
+    says why itself, and ends the whole with exit code 1. The launched ones end with this process, however it ends.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         _join(stage, settings=settings, threads=threads, **options)
-    elif processes > 1:
-        _start(processes, settings.device, threads)
+    elif (meeting := rendezvous.from_slurm(os.environ)) or processes > 1:
+        _start(processes, settings.device, threads, meeting or rendezvous.HERE)
     else:
         stage(settings=settings, threads=threads, **options)
 
 
-def _start(processes: int, device: str, threads: int) -> None:
+def _start(processes: int, device: str, threads: int, meeting: rendezvous.Rendezvous) -> None:
     import torch
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    if _on_gpu(device) and processes > torch.cuda.device_count():
+    here, uneven = divmod(processes, meeting.machines)
+    if uneven:
+        raise SpecbeamError(
+            f"training.processes: expected a multiple of the {meeting.machines} nodes that srun started this on, got "
+            f"{processes}; with GPUs, take as many as all nodes have"
+        )
+    if device != "cpu":
+        gpus.claim(here)
+    if _on_gpu(device) and here > torch.cuda.device_count():
         raise SpecbeamError(
             f"training.processes: expected at most one for each of the {torch.cuda.device_count()} GPU(s) here, got "
-            f"{processes}; lower it, or set device: cpu"
+            f"{here}; lower it, or set device: cpu"
         )
     os.environ[parent.VARIABLE] = str(os.getpid())  # the launched processes end with this one
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # they are all here: nothing is sent outside
-    launch = ["--multi_gpu", "--num_machines=1", f"--num_processes={processes}", "--main_process_port=0"]
-    launch += [f"--num_cpu_threads_per_process={max(1, threads // processes)}"]
+    if meeting.machines == 1:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # they are all here: nothing is sent outside
+    launch = ["--multi_gpu", f"--num_machines={meeting.machines}", f"--machine_rank={meeting.rank}"]
+    launch += [f"--main_process_ip={meeting.address}", f"--main_process_port={meeting.port}"]
+    launch += [f"--num_processes={processes}", f"--num_cpu_threads_per_process={max(1, threads // here)}"]
     launch += ["--mixed_precision=no", "--dynamo_backend=no"]  # the first is the training's own affair
     try:
         launch_command(launch_command_parser().parse_args([*launch, "--module", "specbeam", *sys.argv[1:]]))

@@ -11,7 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from specbeam import adapters, pretrained
+from specbeam import adapters, gpus, pretrained
 from specbeam.errors import SpecbeamError
 from specbeam.files import replacing
 from specbeam.settings import ModelSettings
@@ -30,6 +30,8 @@ LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, Safete
 
 def choose_device(setting: str) -> torch.device:
     """The device for "auto" (CUDA if there is one), "cpu" or "cuda"; raises SpecbeamError for a GPU that is missing."""
+    if setting != "cpu":
+        gpus.claim(1)
     if setting == "cuda" and not torch.cuda.is_available():
         raise SpecbeamError("device: cuda was asked for, but torch sees no GPU here; use auto or cpu")
     return torch.device("cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu")

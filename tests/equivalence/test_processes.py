@@ -86,13 +86,37 @@ def test_two_processes_train_the_same_model_as_one(one, two):
 def test_only_the_main_process_writes_and_logs(two):
     training, log = two
     assert log.count("epoch 4 of 4") == 1
-    assert {path.name for path in training.folder.iterdir()} == {"model", "loss.csv", "model-checkpoint"}
+    assert {path.name for path in training.folder.iterdir()} == {
+        "model", "loss.csv", "model-checkpoint", "model.provenance.json",
+    }  # fmt: skip
 
 
 def test_a_launch_from_outside_is_honoured(one, tiny_dataset, tmp_path):
     training = Training(tmp_path, tiny_dataset.prepared, processes=1)
     assert training.run(OUTER).count("epoch 4 of 4") == 1
     _assert_equal(training, one)
+
+
+def test_two_nodes_of_slurm_train_what_one_process_trains(one, tiny_dataset, tmp_path):
+    training = Training(tmp_path, tiny_dataset.prepared, processes=2)
+    step = {"SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "127.0.0.[1-2]"}
+    step |= {"SLURM_JOB_ID": str(os.getpid()), "GLOO_SOCKET_IFNAME": "lo"}
+    nodes = [
+        subprocess.Popen(training.command(), env={**os.environ, **step, "SLURM_NODEID": rank}, stderr=subprocess.PIPE)
+        for rank in ("0", "1")
+    ]
+    said = [node.communicate(timeout=240)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert [b"epoch 4 of 4" in each for each in said] == [True, False]
+    _assert_equal(training, one)
+
+
+def test_processes_that_nodes_cannot_share_evenly_are_refused(monkeypatch):
+    step = {"NUM_NODES": "2", "NUM_TASKS": "2", "NODELIST": "a,b"}
+    for name, value in {"JOB_ID": "7", "NODEID": "0", **{f"STEP_{name}": of for name, of in step.items()}}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    with pytest.raises(SpecbeamError, match=r"training\.processes: expected a multiple of the 2 nodes .* got 3"):
+        launch.run(train_target, 3, settings=StageSettings("train_target", {"device": "cpu"}), threads=2)
 
 
 def test_killed_processes_end_together_and_are_resumed_to_the_very_same_result(two, tiny_dataset, tmp_path):
