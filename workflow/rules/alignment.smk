@@ -14,8 +14,7 @@ rule train_draft:
         "../../environment.yml"
     threads: settings.threads.draft
     resources:
-        mem_mb=settings.resources.memory_mb,
-        gpu=lambda wildcards: GPU * VARIANTS[wildcards.variant].draft.training.processes,
+        **asks("train_draft", gpus=lambda wildcards: GPU * VARIANTS[wildcards.variant].draft.training.processes),
     params:
         code=code("train_draft"),
         settings=lambda wildcards: reads("train_draft", variant=wildcards.variant),
@@ -44,8 +43,7 @@ rule align_draft:
         "../../environment.yml"
     threads: settings.threads.draft
     resources:
-        mem_mb=settings.resources.memory_mb,
-        gpu=lambda wildcards: GPU * VARIANTS[wildcards.variant].alignment.training.processes,
+        **asks("align_draft", gpus=lambda wildcards: GPU * VARIANTS[wildcards.variant].alignment.training.processes),
     params:
         code=code("align"),
         settings=lambda wildcards: reads("align", variant=wildcards.variant, objective=wildcards.objective),

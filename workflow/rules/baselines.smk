@@ -12,8 +12,7 @@ rule rate_baselines:
         "../../environment.yml"
     threads: settings.threads.target
     resources:
-        mem_mb=settings.resources.memory_mb,
-        gpu=GPU,
+        **asks("rate_baselines", gpus=GPU),
     params:
         code=code("rate_baselines"),
         settings=reads("rate_baselines"),

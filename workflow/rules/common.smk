@@ -3,6 +3,7 @@
 # The conda directives name environment.yml for `--sdm conda`, for machines without a set-up of their own (and since
 # `snakemake --lint` asks for them). Without `--sdm` they do nothing: jobs run in the environment of Snakemake.
 
+import functools
 import json
 from typing import get_args
 
@@ -22,6 +23,7 @@ VARIANTS = {"": settings, **{f"ablations/{name}/{label}/": made for (name, label
 GPU = 0 if settings.device == "cpu" else 1  # a job that loads models; `--resources gpu=1` keeps them apart
 
 
+@functools.cache  # jobs by the thousand ask for the same few
 def reads(stage, *, variant="", objective=None):
     """The settings a stage depends on, as JSON: when they change, its jobs run again."""
     return json.dumps(stage_values(VARIANTS[variant], stage, objective=objective))
@@ -30,6 +32,28 @@ def reads(stage, *, variant="", objective=None):
 def code(stage):
     """Digest of the library code a stage runs: when it changes, the stage's jobs run again."""
     return code_digest(STAGES[stage].module)
+
+
+def asks(rule, *, gpus=0):
+    """Memory, time and GPUs of a rule's jobs, more at each attempt, and what a cluster is told besides."""
+    asked, slurm = settings.resources, settings.resources.slurm
+    own = getattr(asked.rules, rule)
+    memory, minutes = own.memory_mb or asked.memory_mb, own.runtime_minutes or asked.runtime_minutes
+    exclusive = "--exclusive" if rule == "time_methods" and slurm.exclusive_timing else ""
+    cluster = {
+        "slurm_partition": GPU and gpus and slurm.gpu_partition or slurm.partition,
+        "slurm_account": slurm.account,
+        "qos": slurm.qos,
+        "constraint": slurm.constraint,
+        "slurm_extra": f"{slurm.extra or ''} {exclusive}".strip(),
+    }
+    return {
+        "mem_mb": lambda wildcards, attempt: attempt * memory,
+        "runtime": lambda wildcards, attempt: attempt * minutes,
+        "gpu": gpus,
+        "slot": 1,  # the slurm profile has one for each submission: jobs grouped in it go one after the other
+        **{name: value for name, value in cluster.items() if value},
+    }
 
 
 def raw_files(dataset):
@@ -52,6 +76,7 @@ def no_such_target(wildcards):
     raise WorkflowError(f"there is no target {wildcards.target}; `snakemake --list` shows what can be asked for")
 
 
+@functools.cache
 def made_in(variant, stage, objective):
     """Folder of what a stage makes for a variant: the variant's own if its settings differ up to there, or the run's."""
     return variant if differs(settings, VARIANTS[variant], stage, objective) else ""

@@ -12,6 +12,7 @@ rule download_source:
         "<downloads>/logs/download_source/{dataset}.log",
     benchmark:
         "<downloads>/benchmarks/download_source/{dataset}.tsv"
+    localrule: True  # nodes of a cluster often have no way to the internet
     conda:
         "../../environment.yml"
     threads: 1
@@ -43,7 +44,7 @@ rule generate_synthetic:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **asks("generate_synthetic"),
     params:
         code=code("generate"),
         settings=reads("generate"),

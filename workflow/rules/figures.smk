@@ -14,7 +14,7 @@ rule plot_figure:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **asks("plot_figure"),
     params:
         code=lambda wildcards: code(wildcards.figure),
         stem=subpath(output.png, strip_suffix=".png"),
@@ -40,7 +40,7 @@ rule plot_ablations:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **asks("plot_ablations"),
     params:
         code=code("ablations"),
         named=lambda wildcards: [f"{name}={path}" for name, path in ablated(wildcards.dataset)],
@@ -70,7 +70,7 @@ rule summarise_run:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **asks("summarise_run"),
     params:
         code=code("summarise"),
         run=settings.run,

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from specbeam import submitted
 from specbeam.files import remove, replacing
+from snakemake.logging import logger
 
 
 def lock():
@@ -21,6 +23,12 @@ def lock():
             f"{RESULTS}: another snakemake is running there; wait for it, or give this run another name"
         )
     workflow.globals["lock_handle"] = handle
+    try:
+        left = submitted.end(folder)
+    except SpecbeamError as error:
+        raise WorkflowError(str(error)) from None
+    if left:
+        logger.warning(f"{RESULTS}: an earlier snakemake was killed; its jobs on Slurm are cancelled: {' '.join(left)}")
     for part in sorted(folder.rglob(".*.part")):
         remove(part)
     with replacing(folder / "config.yaml") as resolved:
@@ -30,3 +38,9 @@ def lock():
 onstart:
     if workflow.is_main_process:
         lock()
+        if workflow.executor_plugin.name == "slurm":
+            submitted.note(Path(RESULTS), workflow.scheduler._executor.run_uuid)
+
+
+onsuccess:
+    submitted.forget(Path(RESULTS))

@@ -15,8 +15,7 @@ rule evaluate_draft:
         "../../environment.yml"
     threads: settings.threads.evaluation
     resources:
-        mem_mb=settings.resources.memory_mb,
-        gpu=GPU,
+        **asks("evaluate_draft", gpus=GPU),
     params:
         code=code("evaluate"),
         settings=lambda wildcards: reads("evaluate", variant=wildcards.variant),
@@ -45,8 +44,7 @@ rule time_methods:
         "../../environment.yml"
     threads: alone
     resources:
-        mem_mb=settings.resources.memory_mb,
-        gpu=GPU,
+        **asks("time_methods", gpus=GPU),
     params:
         code=code("time"),
         settings=reads("time"),

@@ -12,7 +12,7 @@ rule prepare_dataset:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **asks("prepare_dataset"),
     params:
         code=code("prepare"),
         settings=reads("prepare"),

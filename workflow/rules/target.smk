@@ -13,8 +13,7 @@ rule train_target:
         "../../environment.yml"
     threads: settings.threads.target
     resources:
-        mem_mb=settings.resources.memory_mb,
-        gpu=GPU * settings.target.training.processes,
+        **asks("train_target", gpus=GPU * settings.target.training.processes),
     params:
         code=code("train_target"),
         settings=reads("train_target"),
@@ -41,8 +40,7 @@ rule recommend_items:
         "../../environment.yml"
     threads: settings.threads.target
     resources:
-        mem_mb=settings.resources.memory_mb,
-        gpu=GPU,
+        **asks("recommend_items", gpus=GPU),
     params:
         code=code("infer_target"),
         settings=reads("infer_target"),

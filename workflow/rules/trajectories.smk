@@ -13,8 +13,7 @@ rule record_trajectories:
         "../../environment.yml"
     threads: settings.threads.trajectories
     resources:
-        mem_mb=settings.resources.memory_mb,
-        gpu=GPU,
+        **asks("record_trajectories", gpus=GPU),
     params:
         code=code("record"),
         settings=reads("record"),
@@ -42,8 +41,7 @@ rule record_validation:
         "../../environment.yml"
     threads: settings.threads.trajectories
     resources:
-        mem_mb=settings.resources.memory_mb,
-        gpu=GPU,
+        **asks("record_validation", gpus=GPU),
     params:
         code=code("record_validation"),
         settings=reads("record_validation"),

@@ -1,4 +1,4 @@
-"""Settings of what jobs ask of a machine."""
+"""Settings of what jobs ask of a machine, or of a cluster. No stage reads them: a change runs nothing again."""
 
 from specbeam.settings.base import Count, Section
 
@@ -13,8 +13,69 @@ class ThreadSettings(Section):
     timing: Count = 2
 
 
+class Need(Section):
+    """What jobs of one rule ask for at the first attempt; the second asks for twice that, and so on."""
+
+    memory_mb: Count | None = None
+    """Megabytes of main memory; null: as `resources.memory_mb`."""
+    runtime_minutes: Count | None = None
+    """Time limit on a cluster; null: as `resources.runtime_minutes`."""
+
+
+class SmallNeed(Need):
+    """What rules that load no model ask for."""
+
+    memory_mb: Count = 2000
+    runtime_minutes: Count = 15
+
+
+class PreparationNeed(SmallNeed):
+    """What the preparation of a data set asks for."""
+
+    memory_mb: Count = 4000
+    runtime_minutes: Count = 60
+
+
+class RuleNeeds(Section):
+    """What the jobs of a rule ask for, where it is not what all jobs that load models ask for."""
+
+    generate_synthetic: SmallNeed = SmallNeed()
+    prepare_dataset: PreparationNeed = PreparationNeed()
+    train_target: Need = Need()
+    recommend_items: Need = Need()
+    rate_baselines: Need = Need()
+    record_trajectories: Need = Need()
+    record_validation: Need = Need()
+    train_draft: Need = Need()
+    align_draft: Need = Need()
+    evaluate_draft: Need = Need()
+    time_methods: Need = Need()
+    plot_figure: SmallNeed = SmallNeed()
+    plot_ablations: SmallNeed = SmallNeed()
+    summarise_run: SmallNeed = SmallNeed()
+
+
+class SlurmSettings(Section):
+    """What is asked of Slurm besides; null: nothing, so that the cluster's own default holds."""
+
+    partition: str | None = None
+    gpu_partition: str | None = None
+    """Of jobs with a GPU; null: `partition`."""
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    extra: str | None = None
+    """More options of sbatch."""
+    exclusive_timing: bool = True
+    """Whether a timing job has its node for itself: a neighbour would slow some methods more than others."""
+
+
 class ResourceSettings(Section):
-    """What a job that loads models asks Snakemake's scheduler for, besides threads."""
+    """What jobs ask Snakemake's scheduler, or a cluster's, for, besides threads."""
 
     memory_mb: Count = 8000
-    """Megabytes of main memory."""
+    """Megabytes of main memory of a job that loads models."""
+    runtime_minutes: Count = 240
+    """Time limit of such a job on a cluster; a training goes on where the limit stopped it."""
+    rules: RuleNeeds = RuleNeeds()
+    slurm: SlurmSettings = SlurmSettings()

@@ -1,0 +1,81 @@
+"""The smoke run on a real Slurm: every job runs there, with what the config asks for, by Slurm's own records."""
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+
+OBJECTIVES = "objectives: {sft: {}, seqkd: {}, wordkd: {}, tvdkd: {}, atspeed_s: {}, atspeed_r: {}}"
+RESOURCES = """resources:
+  memory_mb: 700
+  runtime_minutes: 50
+  rules: {time_methods: {runtime_minutes: 90}, summarise_run: {memory_mb: 600}, plot_figure: {memory_mb: 100}}
+  slurm: {partition: cpu, gpu_partition: gpu}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(submitting):
+    """The smoke run with two objectives and one K; `device: auto` asks for a GPU, and computes without one."""
+    config = submitting.checkout.folder / "config/smoke.yaml"
+    text = config.read_text().replace(OBJECTIVES, "objectives: {sft: {}, atspeed_s: {}}")
+    config.write_text(text.replace("device: cpu", "device: auto").replace("[1, 5]", "[5]") + RESOURCES)
+    submitting.call()
+    return submitting
+
+
+def asked(job):
+    """What Slurm says that a job asked for: memory, minutes, CPUs, GPUs and partition."""
+    hours, minutes, _ = job["TimeLimit"].split(":")
+    gpus = job.get("TresPerJob", "gres:gpu:0").rpartition(":")[2]
+    return job["MinMemoryNode"], int(hours) * 60 + int(minutes), job["CPUs/Task"], gpus, job["Partition"]
+
+
+MODELS = ("700M", 50, "1", "1", "gpu")
+ASKED = {
+    "generate_synthetic": [("2000M", 15, "1", "0", "cpu")],
+    "prepare_dataset": [("4000M", 60, "1", "0", "cpu")],
+    "train_target": [MODELS],
+    "recommend_items": [MODELS],
+    "rate_baselines": [MODELS],
+    "record_trajectories": [MODELS] * 2,
+    "record_validation": [MODELS],
+    "train_draft": [MODELS],
+    "align_draft": [MODELS] * 2,
+    "evaluation": [("700M", 100, "1", "1", "gpu")],  # a group of two, one after the other
+    "time_methods": [("700M", 90, "1", "1", "gpu")],
+    "drawing": [("600M", 105, "1", "0", "cpu")],  # six figures and the table
+}
+
+
+def test_every_job_ran_on_slurm_with_the_resources_asked_for(run):
+    assert {rule: [asked(job) for job in run.jobs(rule)] for rule in ASKED} == ASKED
+    assert len(run.jobs()) == sum(map(len, ASKED.values()))
+    assert {job["JobState"] for job in run.jobs()} == {"COMPLETED"}
+
+
+def test_slurms_log_of_ended_jobs_says_so_too(run):
+    ended = (run.cluster.folder / "jobcomp.log").read_text().splitlines()
+    mine = [line for line in ended if f"WorkDir={run.checkout.folder} " in line]
+    assert len(mine) == len(run.jobs())
+    assert all("JobState=COMPLETED" in line and "NodeList=localhost" in line for line in mine)
+
+
+def test_timing_jobs_have_the_node_for_themselves(run):
+    for timing in run.jobs("time_methods"):
+        assert timing["OverSubscribe"] == "NO"
+        beside = [
+            job for job in run.jobs() if job["StartTime"] < timing["EndTime"] and job["EndTime"] > timing["StartTime"]
+        ]
+        assert [job["JobId"] for job in beside] == [timing["JobId"]]
+
+
+def test_figures_and_summary_are_there(run):
+    results = run.checkout.folder / "results/smoke/synthetic"
+    for path in ("summary.txt", "summary.csv", "acceptance.md", "figures/speedup.png", "figures/accepted.csv"):
+        assert (results / path).stat().st_size > 0
+
+
+def test_a_second_call_submits_nothing(run):
+    before = len(run.jobs())
+    assert "Nothing to be done" in run.call()
+    assert len(run.jobs()) == before
