@@ -106,7 +106,7 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         """Cancel what runs, then end the daemons."""
-        self.ask("scancel", "--partition=cpu,gpu", check=False)
+        self.ask("scancel", f"--user={os.getuid()}", check=False)
         try:
             wait(lambda: not self.ask("squeue", "--noheader", check=False), seconds=30)
         finally:
