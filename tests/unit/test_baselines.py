@@ -56,6 +56,35 @@ def test_sasrec_sees_nothing_of_what_comes_later():
     assert not torch.allclose(one[:, 3], other[:, 3], atol=1e-3)
 
 
+def test_of_the_settings_to_try_the_one_with_the_best_validation_ndcg_recommends(caplog):
+    caplog.set_level("INFO", logger="specbeam.baselines.sasrec")
+    search = {"learning_rate": [1e-7, 1e-2], "hidden_size": [16, 32]}
+    settings = SasrecSettings(**SIZES, **TRAINING, epochs=20, search=search)
+    valid = [(items[:-1], items[-1]) for items in cycles(CYCLE, 3)]
+    model = train_sasrec(cycles(21), valid, items=CYCLE, settings=settings, seed=1, device=torch.device("cpu"))
+    tries = [(float(line.args[0]), line.args[1]) for line in caplog.records]
+    assert [tried for _, tried in tries] == [
+        {"learning_rate": rate, "hidden_size": size} for rate in (1e-7, 1e-2) for size in (16, 32)
+    ]
+    best = max(tries, key=lambda each: each[0])[1]
+    assert best["learning_rate"] == 1e-2
+    assert model.items.embedding_dim == best["hidden_size"]
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ({"width": [1]}, "search: expected names of SASRec's settings, got width"),
+        ({"dropout": [0.1, 2.0]}, "less than 1"),
+        ({"heads": [1, 3]}, "hidden_size must be a multiple of heads, got 64 and 3"),
+        ({"dropout": []}, "at least 1 item"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_before_anything_is_trained(search, message):
+    with pytest.raises(ValueError, match=message):
+        SasrecSettings(search=search)
+
+
 def test_lists_go_by_score_then_popularity_then_row_and_leave_out_the_history():
     popular = np.array([1, 5, 5, 9, 0])
     lists = recommend(lambda part: np.array([[7.0, 0, 0, 0, 3]]), [[3]], k=9, popular=popular, name="counts")

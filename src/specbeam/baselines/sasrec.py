@@ -5,6 +5,7 @@ over all items as its loss, which is known to be stronger than a few sampled neg
 Dross Into Gold Loss", RecSys 2023). Items are rows of `Catalogue.distinct`: items that collide are one item here too.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from specbeam.settings import SasrecSettings
 from specbeam.training import IGNORED, Losses, Task, fit
+
+log = logging.getLogger(__name__)
 
 BATCH = 256
 
@@ -67,11 +70,25 @@ def train_sasrec(
     train: Sequence[Sequence[int]], valid: Sequence[tuple[Sequence[int], int]], *, items: int,
     settings: SasrecSettings, seed: int, device: torch.device,
 ) -> SasRec:  # fmt: skip
-    """SASRec trained on users' rows `train`, every position.
+    """SASRec trained on users' rows `train`, every position; of all settings that are to be tried, the best one.
 
-    The epoch is kept that has the best NDCG@10 on `valid`, (history, next row) of each user. Its cross-entropy would
-    not do: items that no one has bought yet, of which validation has many, decide it.
+    What is kept, of epochs and of settings, is what has the best NDCG@10 on `valid`, (history, next row) of each user.
+    Cross-entropy would not do: items that no one has bought yet, of which validation has many, decide it.
     """
+    found = []
+    for candidate in settings.candidates():
+        model, ndcg = _train(train, valid, items=items, settings=candidate, seed=seed, device=device)
+        tried = {name: getattr(candidate, name) for name in settings.search}
+        log.info("sasrec: validation NDCG@10 %.5f, %s", ndcg, tried or "no other settings tried")
+        found.append((ndcg, model))
+    return max(found, key=lambda each: each[0])[1]
+
+
+def _train(
+    train: Sequence[Sequence[int]], valid: Sequence[tuple[Sequence[int], int]], *, items: int,
+    settings: SasrecSettings, seed: int, device: torch.device,
+) -> tuple[SasRec, float]:  # fmt: skip
+    """The model of one try, and its NDCG@10 on `valid`."""
     keep = settings.history + 1
     steps = [Step(list(rows[-keep:]), False) for rows in train if len(rows) > 1]
     asked = [Step([*history, following][-keep:], True) for history, following in valid]
@@ -88,7 +105,8 @@ def train_sasrec(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = SasRec(items, settings)
-    return fit(model, task, settings, seed=seed, device=device, name="sasrec")[0]
+    model, losses = fit(model, task, settings, seed=seed, device=device, name="sasrec")
+    return model, losses["valid_ndcg"].max()
 
 
 @torch.no_grad()
