@@ -1,7 +1,4 @@
 # Functions and names that the rules share.
-#
-# The conda directives name environment.yml for `--sdm conda`, for machines without a set-up of their own (and since
-# `snakemake --lint` asks for them). Without `--sdm` they do nothing: jobs run in the environment of Snakemake.
 
 import functools
 import json
