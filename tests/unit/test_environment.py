@@ -44,7 +44,7 @@ def test_the_image_installs_the_pins_of_the_pyproject_that_it_copies(tmp_path):
     assert "git" in before.split()  # records name the commit
 
 
-@pytest.mark.parametrize("file", ["workflow/rules/software.smk", ".gitignore"])
+@pytest.mark.parametrize("file", ["workflow/rules/software.smk", ".gitignore", "docs/cluster.md"])
 def test_the_image_is_where_the_rules_look_for_it(file):
     built, recipe = re.search(r"apptainer build (\S+) (\S+)$", RECIPE, flags=re.MULTILINE).groups()
     assert (ROOT / recipe).read_text() == RECIPE

@@ -48,6 +48,7 @@ def asks(rule, *, gpus=0):
         "mem_mb": lambda wildcards, attempt: attempt * memory,
         "runtime": lambda wildcards, attempt: attempt * minutes,
         "gpu": gpus,
+        "nodes": 1,  # Slurm would gather the GPUs of a job from several
         "slot": 1,  # the slurm profile has one for each submission: jobs grouped in it go one after the other
         **{name: value for name, value in cluster.items() if value},
     }
