@@ -6,7 +6,6 @@
 
 import os
 import re
-import sys
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
@@ -26,14 +25,12 @@ try:
 except SpecbeamError as error:
     raise WorkflowError(str(error)) from None
 
-# Rules call `specbeam`: this interpreter's, whatever PATH says, and told whose death to die by.
-shell.prefix('set -euo pipefail; specbeam() {{ SPECBEAM_PARENT=$PPID exec {sys.executable:q} -m specbeam "$@"; }}; ')
-
 if settings.source.mirror and not os.getenv("SPECBEAM_MIRROR"):
     # Through the environment: where the bytes came from is no reason to run anything again.
     os.environ.update(SPECBEAM_MIRROR=settings.source.mirror)
 
 
+include: "workflow/rules/software.smk"
 include: "workflow/rules/common.smk"
 
 

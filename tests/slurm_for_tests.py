@@ -1,4 +1,7 @@
-"""A real Slurm of one node on loopback: its daemons run from a folder and stop with the tests."""
+"""A real Slurm of two nodes on loopback: its daemons run from a folder and stop with the tests.
+
+Partitions `cpu` and `gpu` have the first node, `pair` has both.
+"""
 
 import os
 import re
@@ -13,12 +16,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+NODES = ("127.0.0.1", "127.0.0.2")  # names that lead here
 DAEMONS = ("munged", "slurmctld", "slurmd", "squeue")
 CONFIGURATION = """
 ClusterName=lab
 SlurmctldHost=localhost(127.0.0.1)
-SlurmctldPort={controller}
-SlurmdPort={node}
+SlurmctldPort={ports[0]}
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.sock
@@ -26,11 +29,11 @@ CredType=cred/munge
 SlurmUser={user}
 SlurmdUser={user}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -49,9 +52,12 @@ MinJobAge=3600
 KillWait=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:fake:2 State=UNKNOWN
-PartitionName=cpu Nodes=localhost Default=YES MaxTime=600 DefMemPerCPU=100 State=UP
-PartitionName=gpu Nodes=localhost MaxTime=600 DefMemPerCPU=100 State=UP
+NodeName=DEFAULT CPUs=8 RealMemory=64000 Gres=gpu:fake:2 State=UNKNOWN
+NodeName=127.0.0.[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]},{ports[2]}
+PartitionName=DEFAULT Nodes=127.0.0.1 MaxTime=600 DefMemPerCPU=100 State=UP
+PartitionName=cpu Default=YES
+PartitionName=gpu
+PartitionName=pair Nodes=ALL
 """
 GPUS = "Name=gpu Type=fake File=/dev/null\nName=gpu Type=fake File=/dev/zero\n"
 # The job step plugin drops every SLURM_* variable before its own srun, SLURM_CONF too.
@@ -75,15 +81,15 @@ class Cluster:
         self._running = ExitStack()
 
     def __enter__(self) -> "Cluster":
-        """Write the configuration, start the daemons and wait for the node."""
-        for name in ("state", "spool", "bin", "python"):
+        """Write the configuration, start the daemons and wait for the nodes."""
+        for name in ("state", "bin", "python"):
             (self.folder / name).mkdir()
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
-        ports = dict(zip(("controller", "node"), _free_ports(2), strict=True))
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-        (self.folder / "slurm.conf").write_text(CONFIGURATION.format(folder=self.folder, user=user, **ports))
+        configuration = CONFIGURATION.format(folder=self.folder, user=user, ports=_free_ports(3))
+        (self.folder / "slurm.conf").write_text(configuration)
         (self.folder / "gres.conf").write_text(GPUS)
         (self.folder / "python/sitecustomize.py").write_text(POLLING)
         shim = self.folder / "bin/srun"
@@ -99,8 +105,10 @@ class Cluster:
                         "--origin=127.0.0.1", *munge)  # fmt: skip
             wait(lambda: (self.folder / "munge.sock").exists(), seconds=20)
             self._start("slurmctld", "-D", "-i")
-            self._start("slurmd", "-D")
-            wait(lambda: "idle" in self.ask("sinfo", "--noheader", "--format=%T", check=False), seconds=60)
+            for node in NODES:
+                self._start("slurmd", "-D", "-N", node)
+            states = ("sinfo", "--noheader", "--format=%T")
+            wait(lambda: set(self.ask(*states, check=False).split()) == {"idle"}, seconds=60)
             starting.pop_all()
         return self
 
@@ -130,7 +138,7 @@ class Cluster:
         return [record for record in records if record.get("WorkDir") == str(folder)]
 
     def _start(self, daemon: str, *arguments: str) -> None:
-        with (self.folder / f"{daemon}.out").open("w") as output:
+        with (self.folder / f"{daemon}.out").open("a") as output:
             process = subprocess.Popen(
                 [shutil.which(daemon, path=self.environment()["PATH"]), *arguments],
                 env=self.environment(), stdout=output, stderr=output,

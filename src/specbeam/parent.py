@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 VARIABLE = "SPECBEAM_PARENT"
 """Environment variable in which the workflow names its process to its jobs."""
@@ -20,6 +21,7 @@ def watch() -> None:
 
 
 def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
+    above = os.getppid()  # the workflow itself, or a container's starter, which outlives it
+    while os.getppid() == above and Path(f"/proc/{parent}").exists():
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -57,7 +57,7 @@ def test_slurms_log_of_ended_jobs_says_so_too(run):
     ended = (run.cluster.folder / "jobcomp.log").read_text().splitlines()
     mine = [line for line in ended if f"WorkDir={run.checkout.folder} " in line]
     assert len(mine) == len(run.jobs())
-    assert all("JobState=COMPLETED" in line and "NodeList=localhost" in line for line in mine)
+    assert all("JobState=COMPLETED" in line and "NodeList=127.0.0.1" in line for line in mine)
 
 
 def test_timing_jobs_have_the_node_for_themselves(run):

@@ -11,7 +11,7 @@ rule train_draft:
     benchmark:
         "<run>/{dataset}/{variant}benchmarks/train_draft/seed-{seed}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: settings.threads.draft
     resources:
         **asks("train_draft", gpus=lambda wildcards: GPU * VARIANTS[wildcards.variant].draft.training.processes),
@@ -40,7 +40,7 @@ rule align_draft:
     benchmark:
         "<run>/{dataset}/{variant}benchmarks/align_draft/{objective}/seed-{seed}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: settings.threads.draft
     resources:
         **asks("align_draft", gpus=lambda wildcards: GPU * VARIANTS[wildcards.variant].alignment.training.processes),

@@ -9,7 +9,7 @@ rule rate_baselines:
     benchmark:
         "<run>/{dataset}/benchmarks/rate_baselines.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: settings.threads.target
     resources:
         **asks("rate_baselines", gpus=GPU),

@@ -1,7 +1,4 @@
 # Functions and names that the rules share.
-#
-# The conda directives name environment.yml for `--sdm conda`, for machines without a set-up of their own (and since
-# `snakemake --lint` asks for them). Without `--sdm` they do nothing: jobs run in the environment of Snakemake.
 
 import functools
 import json
@@ -51,6 +48,7 @@ def asks(rule, *, gpus=0):
         "mem_mb": lambda wildcards, attempt: attempt * memory,
         "runtime": lambda wildcards, attempt: attempt * minutes,
         "gpu": gpus,
+        "nodes": 1,  # Slurm would gather the GPUs of a job from several
         "slot": 1,  # the slurm profile has one for each submission: jobs grouped in it go one after the other
         **{name: value for name, value in cluster.items() if value},
     }

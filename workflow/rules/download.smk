@@ -14,7 +14,7 @@ rule download_source:
         "<downloads>/benchmarks/download_source/{dataset}.tsv"
     localrule: True  # nodes of a cluster often have no way to the internet
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -41,7 +41,7 @@ rule generate_synthetic:
     wildcard_constraints:
         dataset="synthetic",
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: 1
     resources:
         **asks("generate_synthetic"),

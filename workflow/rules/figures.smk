@@ -11,7 +11,7 @@ rule plot_figure:
     benchmark:
         "<run>/{dataset}/benchmarks/plot_figure/{figure}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: 1
     resources:
         **asks("plot_figure"),
@@ -37,7 +37,7 @@ rule plot_ablations:
     benchmark:
         "<run>/{dataset}/benchmarks/plot_ablations.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: 1
     resources:
         **asks("plot_ablations"),
@@ -67,7 +67,7 @@ rule summarise_run:
     benchmark:
         "<run>/{dataset}/benchmarks/summarise_run.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: 1
     resources:
         **asks("summarise_run"),

@@ -12,7 +12,7 @@ rule evaluate_draft:
     benchmark:
         "<run>/{dataset}/{variant}benchmarks/evaluate_draft/{objective}/seed-{seed}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: settings.threads.evaluation
     resources:
         **asks("evaluate_draft", gpus=GPU),
@@ -41,7 +41,7 @@ rule time_methods:
     benchmark:
         "<run>/{dataset}/benchmarks/time_methods/K{K}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: alone
     resources:
         **asks("time_methods", gpus=GPU),

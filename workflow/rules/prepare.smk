@@ -9,7 +9,7 @@ rule prepare_dataset:
     benchmark:
         "<run>/{dataset}/benchmarks/prepare_dataset.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: 1
     resources:
         **asks("prepare_dataset"),

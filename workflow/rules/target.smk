@@ -10,7 +10,7 @@ rule train_target:
     benchmark:
         "<run>/{dataset}/benchmarks/train_target.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: settings.threads.target
     resources:
         **asks("train_target", gpus=GPU * settings.target.training.processes),
@@ -37,7 +37,7 @@ rule recommend_items:
     benchmark:
         "<run>/{dataset}/benchmarks/recommend_items.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: settings.threads.target
     resources:
         **asks("recommend_items", gpus=GPU),

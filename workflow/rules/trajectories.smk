@@ -10,7 +10,7 @@ rule record_trajectories:
     benchmark:
         "<run>/{dataset}/benchmarks/record_trajectories/{shard}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: settings.threads.trajectories
     resources:
         **asks("record_trajectories", gpus=GPU),
@@ -38,7 +38,7 @@ rule record_validation:
     benchmark:
         "<run>/{dataset}/benchmarks/record_validation.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: settings.threads.trajectories
     resources:
         **asks("record_validation", gpus=GPU),
