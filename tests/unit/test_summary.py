@@ -1,5 +1,7 @@
 """The result table: right numbers, like compared with like, readable in a terminal."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -125,6 +127,23 @@ def test_the_acceptance_table_has_a_row_an_objective_with_mean_and_deviation_ove
         cells = table[2].split(" | ")
         assert cells[5] == f"{levels.mean():.2f} ± {levels.std():.2f}"
         assert cells[6] == f"{pd.concat(at)['target_calls'].mean():.2f}"
+
+
+def test_the_objective_of_a_verification_is_held_against_each_other_one_paired_over_users(tmp_path):
+    summarise(tmp_path, seeds=(1, 2), objectives=("sft", "wordkd", "atspeed_s"))
+    text = (tmp_path / "acceptance.md").read_text()
+    (table,) = [
+        part.splitlines() for part in text.split("\n\n") if part.startswith("| lead")
+    ]  # relaxed has no atspeed_r
+    assert table[0] == "| lead of `atspeed_s` over | AS@1 | AS@3 | AS@5 | AS@10 | AS@20 |"
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| `sft`", "| `wordkd`"]
+    levels = {}
+    for name in ("sft", "atspeed_s"):
+        parts = [generated.evaluation(name, seed=seed).query("verification == 'strict' and K == 20") for seed in (1, 2)]
+        levels[name] = sum(part["accepted"].sum() / part["rounds"].sum() for part in parts) / 2
+    lead, low, high = map(float, re.findall(r"[+-][\d.]+", table[2].split(" | ")[5]))
+    assert lead == round(levels["atspeed_s"] - levels["sft"], 2)
+    assert low < lead < high
 
 
 def test_completed_drafts_have_rows_of_their_own_without_times(tmp_path):

@@ -192,7 +192,8 @@ def summarise(*, inputs: Iterable[Path], output: Path, run: str) -> str:
     written = text(table, header=head)
     with replacing(output) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
-    texts = {output.with_suffix(".txt"): written, output.with_name("acceptance.md"): acceptance.markdown(table, head)}
+    told = acceptance.markdown(table, evaluation, head)
+    texts = {output.with_suffix(".txt"): written, output.with_name("acceptance.md"): told}
     for path, content in texts.items():
         with replacing(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
