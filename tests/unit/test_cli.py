@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from specbeam import cli, options, parent
+from specbeam import cli, options
 from specbeam.data.download import MIRROR_VARIABLE
 from specbeam.errors import SpecbeamError
 from specbeam.settings import Settings
@@ -234,12 +234,3 @@ def test_show_prints_the_table_and_where_the_figures_are(tmp_path, monkeypatch):
     shown = CliRunner().invoke(cli.app, ["show", "my.yaml"]).stdout
     assert shown.startswith("the table\n")
     assert f"{folder}/figures/" in shown
-
-
-def test_a_job_ends_with_the_workflow_that_started_it(monkeypatch):
-    ended = []
-    monkeypatch.setattr(parent.time, "sleep", lambda seconds: ended.append("looked"))
-    monkeypatch.setattr(parent.os, "getppid", iter([7, 7, 1]).__next__)
-    monkeypatch.setattr(parent.os, "kill", lambda pid, signal: ended.append(signal))
-    parent._end_with(7)
-    assert ended == ["looked", "looked", parent.signal.SIGTERM]
