@@ -10,17 +10,19 @@ from pathlib import Path
 import specbeam
 from specbeam.errors import SpecbeamError
 
-NOT_CODE = frozenset({"specbeam", "specbeam.settings", "specbeam.provenance"})
+NOT_CODE = frozenset({"specbeam", "specbeam.settings", "specbeam.provenance", "specbeam.progress"})
 """Modules left out of digests, since results do not depend on them beyond what is compared anyway: settings reach a
-stage as values, and the package's own file holds its version."""
+stage as values, the package's own file holds its version, and progress is only shown."""
+
+ASSETS = (".html", ".css", ".js")
 
 
 def code_digest(module: str) -> str:
     """Hash the code of `module` and of all specbeam modules that it imports, however deeply.
 
-    Imports are read from the source, those inside functions included, so nothing is loaded. What cannot change a
-    result does not count: comments, layout, docstrings, and the modules in NOT_CODE. Raises SpecbeamError for a module
-    that does not exist.
+    Imports are read from the source, those inside functions included, so nothing is loaded. Templates (files with the
+    ASSETS' endings) of an imported package count byte by byte. What cannot change a result does not count: comments,
+    layout, docstrings, and the modules in NOT_CODE. Raises SpecbeamError for a module that does not exist.
     """
     return _digest_below(module, Path(specbeam.__file__).parent)
 
@@ -30,6 +32,8 @@ def _digest_below(module: str, package: Path) -> str:
     digest = hashlib.sha256()
     for name in sorted(imported_modules(module, package) - NOT_CODE):
         digest.update(f"{name}\n{_parsed(name, package).code}\n".encode())
+        for path in _beside(name, package):
+            digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -58,6 +62,14 @@ def _source(name: str, package: Path) -> Path | None:
     place = package.joinpath(*parts)
     candidates = (place / "__init__.py", place.with_suffix(".py") if parts else place / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _beside(name: str, package: Path) -> list[Path]:
+    """Templates in the folder of the package `name`; none for a module."""
+    source = _source(name, package)
+    if source.name != "__init__.py":
+        return []
+    return sorted(path for path in source.parent.iterdir() if path.suffix in ASSETS)
 
 
 @dataclass(frozen=True)

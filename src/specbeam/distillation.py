@@ -15,10 +15,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from specbeam import losses
+from specbeam.progress import Bar
 from specbeam.training import Losses, Task
 from specbeam.trie import Trie
 
@@ -49,7 +49,7 @@ class Distillation:
         """What the target says along `sequences` of tokens: of every item but the first, or of the `last` alone."""
         found: list[Any] = [None] * len(sequences)
         order = np.argsort([len(tokens) for tokens in sequences], kind="stable")
-        for start in tqdm(range(0, len(order), BATCH), desc="the target's lessons", unit="batch", disable=None):
+        for start in Bar(range(0, len(order), BATCH), desc="the target's lessons", unit="batch"):
             chosen = order[start : start + BATCH]
             ids, mask = self._padded([sequences[i] for i in chosen])
             said = self._say(target, ids.to(target.device), mask.to(target.device))

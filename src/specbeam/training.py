@@ -20,7 +20,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object, send_to_device
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from specbeam import models
@@ -30,6 +29,7 @@ from specbeam.errors import SpecbeamError
 from specbeam.files import replacing
 from specbeam.launch import is_main
 from specbeam.optimizer import adamw, moments, rate, restore_moments, sum_gradients, trained_weights
+from specbeam.progress import Bar
 from specbeam.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -165,10 +165,8 @@ class _Training:
         self._resume()
         if self.settings.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
-        self.bar = tqdm(
-            total=self.settings.epochs * self.steps, initial=self._step(), desc=self.name, unit="step",
-            disable=None if self.accelerator.is_main_process else True,
-        )  # fmt: skip
+        total = self.settings.epochs * self.steps
+        self.bar = Bar(total=total, initial=self._step(), desc=self.name, unit="step")
         with self.bar:
             while not self.at.finished:
                 self._train_epoch()

@@ -13,6 +13,7 @@ FILES = {
     "helpers/__init__.py": "",
     "helpers/first.py": "import specbeam.deep\n\nX = 1\n",
     "helpers/second.py": "X = 2\n",
+    "helpers/page.html": "<p>",
     "deep.py": "from . import relative\n",
     "relative.py": "import json\n",
     "late.py": "Y = 1\n",
@@ -58,6 +59,11 @@ def test_imports_are_followed_wherever_they_stand(package):
 )
 def test_a_change_in_any_imported_module_counts(package, name):
     assert _digest(package) != _write(package, name, FILES[name] + "\nadded = 1\n")
+
+
+def test_a_change_in_a_template_of_an_imported_package_counts(package):
+    assert _digest(package) != _write(package, "helpers/page.html", "<b>")
+    assert _digest(package) == _write(package, "helpers/.page.html.swp", "an editor's")
 
 
 @pytest.mark.parametrize("name", ["helpers/second.py", "unused.py"])

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from specbeam import models
 from specbeam.baselines import sasrec
@@ -17,6 +16,7 @@ from specbeam.data.popularity import popularity
 from specbeam.data.prepared import Prepared, load
 from specbeam.data.sequences import history_and_targets
 from specbeam.files import replacing
+from specbeam.progress import Bar
 from specbeam.ranking import rate
 
 BATCH = 256
@@ -75,7 +75,7 @@ def recommend(
     """
     order = np.argsort(-popular, kind="stable")  # ranked in this order, ties need no rule of their own
     lists = []
-    for start in tqdm(range(0, len(histories), BATCH), desc=name, unit="batch", disable=None):
+    for start in Bar(range(0, len(histories), BATCH), desc=name, unit="batch"):
         part = histories[start : start + BATCH]
         scored = np.array(scores(part), dtype=float)
         for row, history in zip(scored, part, strict=True):

@@ -18,10 +18,10 @@ from urllib.request import url2pathname
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-from tqdm import tqdm
 
 from specbeam.data.registry import Source, SourceFile, source_of
 from specbeam.errors import SpecbeamError
+from specbeam.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,7 @@ def _complete(source: Source, destination: Path, *, mirror: str | None, folder: 
     """Bring the files of `source` that `destination` lacks."""
     missing = [file for file in source.files if not _verified(destination / file.name, file)]
     log.info("%s: %d of %d files to get", source.name, len(missing), len(source.files))
-    with tqdm(
-        total=sum(file.size for file in missing), desc=source.name, unit="B", unit_scale=True, disable=None
-    ) as bar:
+    with Bar(total=sum(file.size for file in missing), desc=source.name, unit="B", unit_scale=True) as bar:
         for file in missing:
             part = destination / f".{file.name}.{file.sha256[:12]}.part"
             if folder:
@@ -106,7 +104,7 @@ def _mirror_folder(mirror: str, source: Source) -> Path | None:
     return folder
 
 
-def _copy(origin: Path, part: Path, *, bar: tqdm) -> str:
+def _copy(origin: Path, part: Path, *, bar: Bar) -> str:
     try:
         shutil.copyfile(origin, part)
     except OSError as error:
@@ -118,7 +116,7 @@ def _copy(origin: Path, part: Path, *, bar: tqdm) -> str:
     return str(origin)
 
 
-def _fetch(url: str, part: Path, *, size: int, bar: tqdm) -> None:
+def _fetch(url: str, part: Path, *, size: int, bar: Bar) -> None:
     """Fetch `url` to `part` in several attempts; each continues what is already there."""
     before = bar.n
     retrying = Retrying(

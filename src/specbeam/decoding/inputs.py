@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from specbeam import models
@@ -16,6 +15,7 @@ from specbeam.data.prepared import Prepared, load
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.lists import Ranking
 from specbeam.decoding.reader import Scorer
+from specbeam.progress import Bar
 from specbeam.prompts import PromptBuilder
 from specbeam.trie import Trie
 
@@ -75,7 +75,7 @@ class SearchInputs:
         """Left-padded batches of similar lengths: positions in `histories`, prompts [B, P], mask [B, P]."""
         prompts = [self.builder(history) for history in histories]
         order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
-        with tqdm(total=len(prompts), desc=name, unit="user", disable=None) as progress:
+        with Bar(total=len(prompts), desc=name, unit="user") as progress:
             for start in range(0, len(order), size):
                 chosen = order[start : start + size]
                 padded, mask = left_padded([prompts[i] for i in chosen], self.builder.pad_id)

@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tqdm import tqdm
 
 from specbeam import provenance
 from specbeam.clock import timed
@@ -31,6 +30,7 @@ from specbeam.measurement.bench_methods import KEY, Grid, Method, methods
 from specbeam.measurement.bench_subject import Subject
 from specbeam.measurement.records import ENVIRONMENT
 from specbeam.measurement.roofline import Batch, Passes, Roofline, Weights, capped, ceiling, pass_table
+from specbeam.progress import Bar
 
 COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(("K", "batch", "user_batch", "prompts"), pa.int64()),
@@ -92,7 +92,7 @@ def _times(
 ) -> list[dict[str, Any]]:
     """One row a (batch of prompts, repeat, method), the methods of a repeat in random order."""
     rows, order = [], random.Random(subject.seed)
-    for number, (prompts, mask) in enumerate(tqdm(batches, desc=name, unit="batch", disable=None)):
+    for number, (prompts, mask) in enumerate(Bar(batches, desc=name, unit="batch")):
         for method in compared:
             method.make(prompts, mask)
         for repeat in range(grid.repeats):

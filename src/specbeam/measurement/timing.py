@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from specbeam.clock import timed
 from specbeam.decoding.counters import Phases
@@ -20,6 +19,7 @@ from specbeam.decoding.search import untimed
 from specbeam.measurement import records
 from specbeam.measurement.evaluate import provenance, speculate
 from specbeam.measurement.peers import allowed_tokens, generate
+from specbeam.progress import Bar
 
 Method = dict[str, Any]
 """The columns that name a method: method, objective, verification, N."""
@@ -46,7 +46,7 @@ def time_methods(
     methods = _methods(inputs, scorer, drafters, beam_width, settings)
     rows, order = [], random.Random(settings.seed)
     users = inputs.sampled_users("test", settings.measurement.timing_users, settings.seed)
-    for user, history, _ in tqdm(users, desc=f"time, K = {beam_width}", unit="user", disable=None):
+    for user, history, _ in Bar(users, desc=f"time, K = {beam_width}", unit="user"):
         prompt = inputs.prompt(history)
         for _, make in methods:
             make(prompt, untimed)
