@@ -77,9 +77,10 @@ def bench(
     graphs: Captured = False,
     output: Output = None,
 ) -> None:
-    """Time every way to make a list against every other: transformers' generate, beam search, and all speculation.
+    """Time every way to make a list against every other.
 
-    Give a data set's folder of a finished run, or --shape for random weights.
+    That is transformers' generate, plain beam search, and all speculation, interleaved and warm. Give a data set's
+    folder of a finished run, or --shape for random weights.
     """
     from specbeam.measurement import bench as stage
     from specbeam.measurement import bench_methods as ways

@@ -13,7 +13,10 @@ Output = Annotated[Path | None, typer.Option(help="File for the numbers of both 
 
 
 def diff(a: A, b: B, everything: Everything = False, json: Json = False, output: Output = None) -> None:
-    """Say what differs between two runs: settings, code, machine, and how the results moved. Exit code 0 either way."""
+    """Say what differs between two runs, and what it moved.
+
+    Settings, code, machine; then results. The exit code is 0 whether they differ or not.
+    """
     from specbeam.comparison import report
     from specbeam.files import replacing
 

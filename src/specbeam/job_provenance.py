@@ -5,6 +5,7 @@ versions and machine all the same). No stage reads it, so it is no reason to run
 """
 
 import functools
+import logging
 import os
 import platform
 import time
@@ -17,6 +18,8 @@ from specbeam import files, launch
 from specbeam.digest import code_digest
 from specbeam.provenance import environment
 from specbeam.stages import STAGES, StageSettings
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of what `recorded` writes."""
@@ -65,7 +68,7 @@ def _known(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
         read = StageSettings.read(stage, options["settings"], objective=objective and str(objective))
         settings = read.model_dump(mode="json")
     seeds = {"run": settings.get("seed"), "draft": options.get("draft_seed", options.get("seed"))}
-    return {
+    known = {
         "format": FORMAT,
         "stage": stage,
         "code": code_digest(STAGES[stage].module),
@@ -77,6 +80,8 @@ def _known(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "start": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    log.debug("stage, settings and machine: %s", known | environment())
+    return known
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,8 @@ SECONDS = 10.0
 SHARE = 0.05
 """Of the time since the beginning, between two lines, once that is more than SECONDS."""
 
+LINE = "{desc}: {percentage:.0f} %, {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}"
+
 
 class Bar(tqdm):
     """tqdm's bar, with its arguments, of which `desc`, `unit` and a known length are expected.
@@ -34,7 +36,7 @@ class Bar(tqdm):
                 "delay": SECONDS,
                 "mininterval": SECONDS,
                 "miniters": 1,
-                "bar_format": "{desc}: {percentage:.0f} %, {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}",
+                "bar_format": LINE,
             }
         super().__init__(iterable, **options)
 

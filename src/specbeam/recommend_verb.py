@@ -37,7 +37,10 @@ def recommend(
     device: UseDevice = Device.auto,
     json: AsJson = False,
 ) -> None:
-    """Recommend items to a test user of a finished run, or to anyone with a history of its items."""
+    """Recommend items to a test user, or after any history.
+
+    With the models of a finished run.
+    """
     from specbeam.catalogue import Catalogue
     from specbeam.data.prepared import CATALOGUE
     from specbeam.finished_run import NO_DRAFT, FinishedRun

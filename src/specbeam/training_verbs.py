@@ -13,7 +13,7 @@ from specbeam.stages import StageSettings
 
 @recorded("train_target", output="model")
 def train_target(settings: SettingsOption, prepared: Prepared, model: Model, losses: Losses, threads: Threads) -> None:
-    """Train the target; keep the epoch with the best validation loss."""
+    """Train the target; keep the epoch with the least loss."""
     from specbeam.target import train as stage
 
     values = StageSettings.read("train_target", settings)

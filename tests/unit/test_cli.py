@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -188,8 +190,59 @@ def test_a_problem_to_mend_is_one_message_and_exit_code_1():
 
 
 def test_wrong_usage_is_exit_code_2():
-    assert _run("check").returncode == 2
-    assert _run("bake").returncode == 2
+    for line in ("check", "bake", "--bake", "check config/smoke.yaml -q -v"):
+        result = CliRunner().invoke(cli.app, line.split())
+        assert result.exit_code == 2, line
+        assert "Usage: " in result.output
+
+
+def test_an_interrupted_verb_is_exit_code_130(monkeypatch):
+    def interrupt(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("specbeam.reports.plan", interrupt)
+    assert CliRunner().invoke(cli.app, ["check", "a.yaml"]).exit_code == 130
+
+
+@pytest.fixture
+def usual_levels():
+    """Loggers as `main` begins with; the tests' own levels come back afterwards."""
+    loggers = {logging.getLogger(): logging.INFO, logging.getLogger("specbeam"): logging.NOTSET}
+    before = {logger: logger.level for logger in loggers}
+    for levels in (loggers, before):
+        for logger, level in levels.items():
+            logger.setLevel(level)
+        if levels is loggers:
+            yield
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("digest", "INFO"),
+        ("--quiet digest", "WARNING"),
+        ("digest --quiet", "WARNING"),
+        ("-v digest", "DEBUG"),
+        ("digest -v", "DEBUG"),
+    ],
+)
+def test_quiet_and_verbose_go_before_the_verb_or_after_and_leave_results_alone(monkeypatch, usual_levels, line, level):
+    levels = []
+
+    def digests():
+        levels.append(logging.getLogger("specbeam.stages").getEffectiveLevel())
+        return ["the result"]
+
+    monkeypatch.setattr("specbeam.reports.digests", digests)
+    assert CliRunner().invoke(cli.app, line.split()).stdout == "the result\n"
+    assert logging.getLevelName(levels[0]) == level
+
+
+def test_an_errors_origin_is_told_to_those_who_ask():
+    usual, asked = _run("check", "nowhere.yaml"), _run("check", "nowhere.yaml", "--verbose")
+    assert "Traceback" not in usual.stderr
+    assert "Traceback" in asked.stderr
+    assert asked.stderr.endswith(usual.stderr)
 
 
 def test_help_names_every_verb_and_loads_no_model_library():
@@ -197,9 +250,40 @@ def test_help_names_every_verb_and_loads_no_model_library():
         "import sys, specbeam.cli; print(sorted({'torch', 'transformers', 'pandas', 'snakemake'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout.strip() == "[]"
-    helped = _run("--help")
-    for command in typer.main.get_group(cli.app).commands:
-        assert command in helped.stdout
+
+
+def test_help_fits_80_columns_with_a_line_for_each_verb():
+    helped = CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "80"}).stdout.splitlines()
+    assert max(map(len, helped)) <= 80
+    described = {line.split()[1]: line for line in helped if line.startswith("│ ") and line[2].isalpha()}
+    commands = typer.main.get_group(cli.app).commands
+    assert described.keys() == commands.keys()
+    for name, command in commands.items():
+        summary = command.help.split("\n")[0]
+        assert summary in described[name], f"{name}: its first line is too long for the list of verbs"
+
+
+def _as_a_shell(*arguments: str, **variables: str) -> str:
+    """What the command `specbeam` prints to a shell that has these variables."""
+    call = f"import sys; sys.argv = ['specbeam', *{arguments}]; from specbeam.cli import main; main()"
+    environment = {**os.environ, **variables}
+    return subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, env=environment).stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"), [("re", ["recommend", "record-trajectories"]), ("train-draft --pre", ["--prepared"])]
+)
+def test_a_shell_completes_verbs_and_options(typed, expected):
+    words = {"COMP_WORDS": f"specbeam {typed}", "COMP_CWORD": str(len(typed.split()))}
+    assert _as_a_shell(_SPECBEAM_COMPLETE="complete_bash", **words).split() == expected
+
+
+def test_completion_is_installed_where_the_shell_finds_it(tmp_path):
+    # Which shell calls is looked up among the processes above; tests may have none.
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "HOME": str(tmp_path)}
+    assert "completion installed" in _as_a_shell("--install-completion", "bash", **named)
+    (script,) = (tmp_path / ".bash_completions").iterdir()
+    assert str(script) in (tmp_path / ".bashrc").read_text()
 
 
 def test_check_says_what_a_config_would_run():
