@@ -55,6 +55,9 @@ wildcard_constraints:
     variant=f"({'|'.join(map(re.escape, VARIANTS))})",  # in brackets: Snakemake ignores an empty constraint
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/download.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/target.smk"
@@ -63,15 +66,17 @@ include: "workflow/rules/trajectories.smk"
 include: "workflow/rules/alignment.smk"
 include: "workflow/rules/measurement.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/page.smk"
 include: "workflow/rules/targets.smk"
 include: "workflow/rules/lock.smk"
 
 
 rule all:
-    """Figures and the summary table of every data set in the config (the default)."""
+    """Figures and the summary table of every data set in the config, and the run's page (the default)."""
     default_target: True
     input:
         finished(settings.datasets),
+        rules.write_page.output.html,
     localrule: True
     message:
         "everything is in {RESULTS}"

@@ -39,6 +39,7 @@ VERBS = {
         stage_verbs.time,
         stage_verbs.plot,
         stage_verbs.summarise,
+        stage_verbs.page,
     ),
     "For editors and developers": (report_verbs.schema, report_verbs.digest),
 }

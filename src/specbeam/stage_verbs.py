@@ -218,3 +218,15 @@ def summarise(
     from specbeam.figures import summary as stage
 
     typer.echo(stage.summarise(inputs=inputs, output=output, run=run))
+
+
+@recorded("page", output="output")
+def page(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, such as results/default.")],
+    output: Annotated[Path, typer.Option(help="Page to write (html).")],
+    parts: Annotated[Path, typer.Option(help="Folder to write, of pages by data set and objective, for the report.")],
+) -> None:
+    """Write a page on a run: numbers, figures, what is next."""
+    from specbeam.page import write as stage
+
+    stage.write_page(run=run, output=output, parts=parts)

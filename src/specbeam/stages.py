@@ -104,6 +104,7 @@ STAGES: dict[str, Stage] = {
     **{name: Stage(f"specbeam.figures.{name}") for name in FIGURES},
     "ablations": Stage("specbeam.figures.ablations"),
     "summarise": Stage("specbeam.figures.summary"),
+    "page": Stage("specbeam.page.write"),
 }
 """Every stage by name. `{objective}` stands for the one objective that a job aligns."""
 

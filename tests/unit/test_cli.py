@@ -207,13 +207,12 @@ def test_an_interrupted_verb_is_exit_code_130(monkeypatch):
 @pytest.fixture
 def usual_levels():
     """Loggers as `main` begins with; the tests' own levels come back afterwards."""
-    loggers = {logging.getLogger(): logging.INFO, logging.getLogger("specbeam"): logging.NOTSET}
-    before = {logger: logger.level for logger in loggers}
-    for levels in (loggers, before):
-        for logger, level in levels.items():
-            logger.setLevel(level)
-        if levels is loggers:
-            yield
+    loggers = (logging.getLogger(), logging.getLogger("specbeam"))
+    before = [logger.level for logger in loggers]
+    loggers[0].setLevel(logging.INFO)
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.mark.parametrize(

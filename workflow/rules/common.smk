@@ -54,6 +54,13 @@ def asks(rule, *, gpus=0):
     }
 
 
+def reported(path, caption, group, **labels):
+    """An output that `snakemake --report` shows: below its data set, in a group; its caption is in workflow/report/."""
+    form = {"png": "picture", "csv": "table", "txt": "text"}[path.rpartition(".")[2]]
+    place = {"category": "{dataset}", "subcategory": group, "labels": {**labels, "as": form}}  # labels must differ
+    return report(path, caption=f"../report/{caption}.rst", **place)
+
+
 def raw_files(dataset):
     """Files of a data set before preparation: generated ones belong to their run, downloads to all runs."""
     folder = f"{RESULTS}/synthetic/raw" if dataset == "synthetic" else f"results/downloads/{dataset}"

@@ -3,9 +3,9 @@ rule plot_figure:
     input:
         shown,
     output:
-        png="<run>/{dataset}/figures/{figure}.png",
+        png=reported("<run>/{dataset}/figures/{figure}.png", "figure", "figures", figure="{figure}"),
         svg="<run>/{dataset}/figures/{figure}.svg",
-        csv="<run>/{dataset}/figures/{figure}.csv",
+        csv=reported("<run>/{dataset}/figures/{figure}.csv", "figure", "figures", figure="{figure}"),
     log:
         "<run>/{dataset}/logs/plot_figure/{figure}.log",
     benchmark:
@@ -29,9 +29,9 @@ rule plot_ablations:
     input:
         lambda wildcards: [path for _, path in ablated(wildcards.dataset)],
     output:
-        png="<run>/{dataset}/figures/ablations.png",
+        png=reported("<run>/{dataset}/figures/ablations.png", "ablations", "figures", figure="ablations"),
         svg="<run>/{dataset}/figures/ablations.svg",
-        csv="<run>/{dataset}/figures/ablations.csv",
+        csv=reported("<run>/{dataset}/figures/ablations.csv", "ablations", "figures", figure="ablations"),
     log:
         "<run>/{dataset}/logs/plot_ablations.log",
     benchmark:
@@ -59,8 +59,8 @@ rule summarise_run:
         target=rules.recommend_items.output.ranking,
         baselines=rules.rate_baselines.output.ranking,
     output:
-        csv="<run>/{dataset}/summary.csv",
-        text="<run>/{dataset}/summary.txt",
+        csv=reported("<run>/{dataset}/summary.csv", "summary", "results", table="everything measured"),
+        text=reported("<run>/{dataset}/summary.txt", "summary", "results", table="the largest K and N"),
         acceptance="<run>/{dataset}/acceptance.md",
     log:
         "<run>/{dataset}/logs/summarise_run.log",

@@ -40,6 +40,7 @@ TARGETS = {
         name: (f"Figure {name}.", every("figures/{figure}.{form}", figure=name, form=("png", "svg", "csv")))
         for name in FIGURES
     },
+    "page": ("The run's summary page, and all that it shows.", rules.write_page.output.html),
     "ablations": ("The variants in this config's section `ablations`, and their figure.", ABLATED),
 }
 

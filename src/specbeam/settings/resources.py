@@ -53,6 +53,7 @@ class RuleNeeds(Section):
     plot_figure: SmallNeed = SmallNeed()
     plot_ablations: SmallNeed = SmallNeed()
     summarise_run: SmallNeed = SmallNeed()
+    write_page: SmallNeed = SmallNeed()
 
 
 class SlurmSettings(Section):
