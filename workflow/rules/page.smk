@@ -21,7 +21,7 @@ rule write_page:
     benchmark:
         "<run>/benchmarks/write_page.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/specbeam.yml"
     threads: 1
     resources:
         **asks("write_page"),
