@@ -46,7 +46,7 @@ def result(config: Path) -> Iterator[str]:
                 f"{table}: expected the table of a finished run here; run snakemake --cores all --configfile {config}"
             )
         yield table.read_text(encoding="utf-8").rstrip()
-        yield f"\nFigures: {folder / 'figures'}/  (png, svg, and the data as csv)"
+        yield f"\nFigures: {folder / 'figures'}/  (png, svg, the data as csv, and a caption)"
 
 
 def digests() -> Iterator[str]:

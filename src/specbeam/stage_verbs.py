@@ -199,7 +199,7 @@ def time(
 def plot(
     figure: Annotated[Figure, typer.Argument(help="Which figure.")],
     inputs: Annotated[list[Path], typer.Argument(help="Records or loss curves that it shows.")],
-    output: Annotated[Path, typer.Option(help="Path without suffix: .png, .svg and .csv are written.")],
+    output: Annotated[Path, typer.Option(help="Path without suffix: .png, .svg, .csv and .txt (caption) are written.")],
 ) -> None:
     """Draw one figure from records."""
     stage = importlib.import_module(f"specbeam.figures.{figure.value}")

@@ -118,7 +118,7 @@ def test_the_variant_that_is_the_run_has_a_ring_and_the_run_a_line(files):
 def test_the_figure_is_drawn_from_named_files(files, tmp_path):
     named = [f"{name}={path}" for name, paths in files.items() for path in paths]
     ablations.plot(inputs=named, output=tmp_path / "ablations")
-    assert {path.suffix for path in tmp_path.glob("ablations.*")} == {".png", ".svg", ".csv"}
+    assert {path.suffix for path in tmp_path.glob("ablations.*")} == {".png", ".svg", ".csv", ".txt"}
     table = pd.read_csv(tmp_path / "ablations.csv", dtype={"label": str}, keep_default_na=False)
     assert table["label"].tolist() == ["", "", "a", "a", "b", "b"]
 

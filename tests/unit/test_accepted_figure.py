@@ -47,14 +47,14 @@ def test_seeds_that_were_measured_on_other_users_are_refused():
 def test_a_completed_draft_is_a_dashed_line_beside_the_flat_one():
     frames = [generated.evaluation("sft", plan=plan, verifications=("strict",)) for plan in ("flat", "completed")]
     both = pd.concat(frames).drop_duplicates(records.KEYS["evaluation"])
-    (axes,) = accepted.draw(accepted.data(both), draft_length=3).axes
+    (axes,) = accepted.draw(accepted.data(both), levels=3).axes
     FigureCanvasAgg(axes.figure).draw()
     assert sorted(line.get_linestyle() for line in axes.lines if line.get_marker() == "o") == ["-", "--"]
     assert "deepest level completed by the trie" in legend_of(axes.figure)
     page, (width, height) = axes.figure.get_tightbbox(), axes.figure.get_size_inches()
     assert 0 <= page.x0 < page.x1 <= width
     assert 0 <= page.y0 < page.y1 <= height
-    assert not any("trie" in text for text in legend_of(accepted.draw(accepted.data(frames[0]), draft_length=3)))
+    assert not any("trie" in text for text in legend_of(accepted.draw(accepted.data(frames[0]), levels=3)))
 
 
 def test_acceptance_needs_speculative_rows_and_a_draft_length(tmp_path, monkeypatch):

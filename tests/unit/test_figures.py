@@ -69,8 +69,8 @@ def drawn(run, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_three_files_at_the_width_of_a_paper(name, drawn):
-    assert {path.suffix for path in drawn.glob(f"*{name}*")} == {".csv", ".png", ".svg"}
+def test_a_figure_is_four_files_at_the_width_of_a_paper(name, drawn):
+    assert {path.suffix for path in drawn.glob(f"*{name}*")} == {".csv", ".png", ".svg", ".txt"}
     width, _ = Image.open(drawn / f"{name}.png").size
     assert width in (round(300 * style.SINGLE), round(300 * style.DOUBLE))
     assert len(pd.read_csv(drawn / f"{name}.csv")) > 0
@@ -79,9 +79,21 @@ def test_a_figure_is_three_files_at_the_width_of_a_paper(name, drawn):
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_same_records_give_the_same_bytes(name, run, drawn, tmp_path):
     FIGURES[name].plot(inputs=inputs(run, name), output=tmp_path / name)
-    for suffix in ("png", "svg", "csv"):
+    for suffix in ("png", "svg", "csv", "txt"):
         path = f"{name}.{suffix}"
         assert (tmp_path / path).read_bytes() == (drawn / path).read_bytes(), suffix
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "loss"])
+def test_a_caption_says_of_whom_and_where_measured_and_fits_a_page(name, drawn):
+    caption = (drawn / f"{name}.txt").read_text()
+    users = {"speedup": 12, "phases": 12, "trees": 15}.get(name, 60)
+    assert f"{users} test users" in " ".join(caption.split())
+    machine = (
+        "Data set synthetic; draft length 3; 2 thread(s) of A Processor 9000, float32, seed 1, commit 0123456789ab."
+    )
+    assert " ".join(caption.split()).endswith(machine)
+    assert max(map(len, caption.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -97,7 +109,7 @@ def test_text_in_the_svg_is_text_and_large_enough_to_read(name, drawn):
 @pytest.mark.parametrize("size", ["run", "small_run"])
 def test_nothing_is_drawn_outside_the_page(name, size, request, tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr(style, "save", lambda figure, data, output: kept.append(figure))
+    monkeypatch.setattr(style, "save", lambda figure, *_: kept.append(figure))
     FIGURES[name].plot(inputs=inputs(request.getfixturevalue(size), name), output=tmp_path / name)
     (figure,) = kept
     canvas = FigureCanvasAgg(figure)
@@ -133,7 +145,7 @@ def test_an_objective_looks_the_same_in_every_figure(run):
     seen = {}
     evaluation = records.read(inputs(run, "accepted"), "evaluation")
     figures = [
-        accepted.draw(accepted.data(evaluation), draft_length=3),
+        accepted.draw(accepted.data(evaluation), levels=3),
         speedup.draw(speedup.data(records.read(inputs(run, "speedup"), "timing"))),
         recall.draw(recall.data(evaluation, generated.ranking(beam_widths=(1, 5, 20)))),
     ]
@@ -171,7 +183,7 @@ def test_a_failed_drawing_keeps_the_old_figure(run, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         loss.plot(inputs=inputs(run, "loss"), output=tmp_path / "loss")
     assert (tmp_path / "loss.png").read_bytes() == before
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_ratio_of_sums_has_an_interval_around_it():
@@ -214,6 +226,27 @@ def test_speedup_is_the_ratio_of_totals_of_the_medians_over_repeats():
     assert sft["seconds"] == pytest.approx(2)
     assert came.loc[("generate", "speculative"), "speedup"] == pytest.approx(24 / 4)
     assert came.loc[("generate", "plain"), "speedup"] == pytest.approx(24 / 6)
+
+
+def test_the_bound_of_a_speedup_is_the_ratio_of_target_calls():
+    rows = [
+        (method, "sft" if method == "speculative" else "", user, 0, 1.0)
+        for method in ("generate", "plain", "speculative")
+        for user in (0, 1)
+    ]
+    calls = {"generate": [4, 4], "plain": [4, 4], "speculative": [1, 3]}
+    frame = times(rows).assign(target_calls=[calls[row[0]][row[2]] for row in rows])
+    came = speedup.data(frame).set_index(["baseline", "method"]).loc[("plain", "speculative")]
+    assert (came["target_calls"], came["baseline_target_calls"], came["bound"]) == (2.0, 4.0, 2.0)
+    upper, lower = speedup.draw(speedup.data(frame)).axes
+    assert [line.get_ydata().tolist() for line in upper.lines if line.get_linestyle() == ":"] == [[2.0]]
+    assert not [line for line in lower.lines if line.get_linestyle() == ":"]
+
+
+def test_the_published_speedups_stand_beside_generate_alone(run):
+    figure = speedup.draw(speedup.data(records.read(inputs(run, "speedup"), "timing")))
+    marks = [{line.get_marker() for line in axes.lines} & {"x", "+"} for axes in figure.axes]
+    assert marks == [set(), set(), {"x"}, {"+"}]
 
 
 def test_runs_under_timers_do_not_enter_a_speedup(run):
@@ -289,8 +322,8 @@ def test_of_several_draft_widths_the_largest_is_drawn_and_all_are_in_the_csv():
     speedups, acceptance = speedup.data(timing), accepted.data(evaluation)
     quality, shares = recall.data(evaluation, generated.ranking(beam_widths=(5,))), phases.data(timing)
     assert {40, 80} <= set(speedups["N"]) & set(acceptance["N"]) & set(quality["N"]) & set(shares["N"])
-    assert "strict, N = 80" in legend_of(speedup.draw(speedups))
-    assert accepted.draw(acceptance, draft_length=3).axes[0].get_title("left") == "strict, N = 80"
+    assert speedup.draw(speedups).axes[0].get_title("left") == "strict, N = 80"
+    assert accepted.draw(acceptance, levels=3).axes[0].get_title("left") == "strict, N = 80"
     assert "strict, equal to the target (1 of 1 drafts)" in legend_of(recall.draw(quality))
     bars = len(phases.draw(shares).axes[0].patches)
     assert bars == len(phases.draw(shares[shares["N"] != 40]).axes[0].patches)

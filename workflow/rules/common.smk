@@ -13,6 +13,7 @@ OBJECTIVES = list(settings.alignment.objectives)
 SEEDS = settings.draft.seeds  # of the drafts; target and trajectories have settings.seed
 BEAM_WIDTHS = settings.measurement.beam_widths
 SHARDS = range(settings.trajectories.shards)
+FORMS = ("png", "svg", "csv", "txt")  # of a figure: the last two are its data and its caption
 RESULTS = f"results/{settings.run}"
 OWN = {"variant": "", "objective": OBJECTIVES}  # the run's drafts, not those of its variants
 # folder -> settings: of the run, which lies in the data set's own folder, and of the variants of its ablations
@@ -158,6 +159,6 @@ def every(template, *, datasets=settings.datasets, **wildcards):
 def finished(datasets):
     """What a data set is done with: its figures and its table."""
     return [
-        *every("figures/{figure}.{form}", datasets=datasets, figure=FIGURES, form=("png", "svg", "csv")),
+        *every("figures/{figure}.{form}", datasets=datasets, figure=FIGURES, form=FORMS),
         *every("summary.{form}", datasets=datasets, form=("csv", "txt")),
     ]

@@ -1,11 +1,12 @@
 rule plot_figure:
-    """Draw one figure, as PNG and SVG, with its data as CSV."""
+    """Draw one figure, as PNG and SVG, with its data (CSV) and its caption."""
     input:
         shown,
     output:
         png=reported("<run>/{dataset}/figures/{figure}.png", "figure", "figures", figure="{figure}"),
         svg="<run>/{dataset}/figures/{figure}.svg",
         csv=reported("<run>/{dataset}/figures/{figure}.csv", "figure", "figures", figure="{figure}"),
+        caption="<run>/{dataset}/figures/{figure}.txt",
     log:
         "<run>/{dataset}/logs/plot_figure/{figure}.log",
     benchmark:
@@ -25,13 +26,14 @@ rule plot_figure:
 
 
 rule plot_ablations:
-    """Draw acceptance by what a config's ablations vary, as PNG and SVG, with its data as CSV."""
+    """Draw acceptance by what a config's ablations vary, as PNG and SVG, with its data (CSV) and its caption."""
     input:
         lambda wildcards: [path for _, path in ablated(wildcards.dataset)],
     output:
         png=reported("<run>/{dataset}/figures/ablations.png", "ablations", "figures", figure="ablations"),
         svg="<run>/{dataset}/figures/ablations.svg",
         csv=reported("<run>/{dataset}/figures/ablations.csv", "ablations", "figures", figure="ablations"),
+        caption="<run>/{dataset}/figures/ablations.txt",
     log:
         "<run>/{dataset}/logs/plot_ablations.log",
     benchmark:

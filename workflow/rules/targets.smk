@@ -2,7 +2,7 @@
 
 EVALUATED = every("measurement/evaluation/{objective}/seed-{seed}.parquet", objective=OBJECTIVES, seed=SEEDS)
 TIMED = every("measurement/timing/K{K}.parquet", K=BEAM_WIDTHS)
-ABLATED = every("figures/ablations.{form}", form=("png", "svg", "csv"))
+ABLATED = every("figures/ablations.{form}", form=FORMS)
 STAGE_TARGETS = {
     "download": ("raw files", [path for dataset in settings.datasets for path in raw_files(dataset).values()]),
     "prepare": ("splits, catalogue, tokenizer and statistics", every("prepared")),
@@ -36,10 +36,7 @@ TARGETS = {
         )
         for name in OBJECTIVES
     },
-    **{
-        name: (f"Figure {name}.", every("figures/{figure}.{form}", figure=name, form=("png", "svg", "csv")))
-        for name in FIGURES
-    },
+    **{name: (f"Figure {name}.", every("figures/{figure}.{form}", figure=name, form=FORMS)) for name in FIGURES},
     "page": ("The run's summary page, and all that it shows.", rules.write_page.output.html),
     "ablations": ("The variants in this config's section `ablations`, and their figure.", ABLATED),
 }

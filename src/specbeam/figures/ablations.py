@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from specbeam.errors import SpecbeamError
-from specbeam.figures import accepted, style
+from specbeam.figures import accepted, captions, style
 from specbeam.measurement import records
 
 RUN = "run"
@@ -108,6 +108,13 @@ def _handle(of_objective: pd.DataFrame) -> Line2D:
 
 
 def plot(*, inputs: Iterable[Path], output: Path) -> None:
-    """Read evaluation records, each as ABLATION/LABEL=FILE or run=FILE; write `output`.png, .svg and .csv."""
-    table = data(named(inputs))
-    style.save(draw(table), table, output)
+    """Read evaluation records, each as ABLATION/LABEL=FILE or run=FILE; write `output`.png, .svg, .csv and .txt."""
+    files = named(inputs)
+    table, run = data(files), records.read(files[RUN], "evaluation")
+    caption = captions.join(
+        f"Accepted levels a round (AS@{table['K'].max()}, without the bonus level) by what each ablation varies. A "
+        "ring marks the variant that is the run itself, a dotted line where the run stands.",
+        captions.sample(run),
+        captions.measured(run, files[RUN]),
+    )
+    style.save(draw(table), table, output, caption)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from specbeam.errors import SpecbeamError
-from specbeam.figures import style
+from specbeam.figures import captions, style
 from specbeam.figures.bootstrap import by_seed, ratio_of_sums
 from specbeam.measurement import records
 
@@ -46,8 +46,8 @@ def data(evaluation: pd.DataFrame) -> pd.DataFrame:
 
 
 @style.styled
-def draw(acceptance: pd.DataFrame, *, draft_length: int) -> Figure:
-    """Draw the frame of `data`, at the largest draft width in it; `draft_length` levels a round are the most."""
+def draw(acceptance: pd.DataFrame, *, levels: int) -> Figure:
+    """Draw the frame of `data`, at the largest draft width in it; `levels` a round are the most."""
     widest = acceptance[acceptance["N"] == acceptance["N"].max()]
     verifications = [name for name in style.LINES if name in set(widest["verification"])]
     beam_widths = sorted(widest["K"].unique())
@@ -55,13 +55,13 @@ def draw(acceptance: pd.DataFrame, *, draft_length: int) -> Figure:
     figure, all_axes = style.panels(columns=len(verifications), width=width, height=2.7, sharey=True)
     for axes, verification in zip(all_axes, verifications, strict=True):
         _lines(axes, widest[widest["verification"] == verification], beam_widths)
-        axes.axhline(draft_length, color=style.INK, lw=0.8, ls=":")
+        axes.axhline(levels, color=style.INK, lw=0.8, ls=":")
         axes.set_title(f"{verification}, N = {widest['N'].max()}", loc="left")
-        axes.set_ylim(0, draft_length * 1.06)
+        axes.set_ylim(0, levels * 1.06)
         style.width_axis(axes, beam_widths)
     all_axes[0].set_ylabel("accepted levels a round, AS@K\n(without the bonus level)")
     handles = style.objective_handles(widest["objective"]) + style.plan_handles(widest["plan"])
-    handles.append(Line2D([], [], color=style.INK, lw=0.8, ls=":", label=f"all {draft_length} drafted levels"))
+    handles.append(Line2D([], [], color=style.INK, lw=0.8, ls=":", label=f"all {levels} drafted levels"))
     columns = 7 if len(set(widest["plan"])) == 1 else 5
     style.legend(figure, handles, columns=columns if len(verifications) > 1 else 2)
     return figure
@@ -78,13 +78,21 @@ def _lines(axes: Axes, acceptance: pd.DataFrame, beam_widths: list[int]) -> None
 
 
 def plot(*, inputs: Iterable[Path], output: Path) -> None:
-    """Read evaluation records and write `output`.png, .svg and .csv."""
+    """Read evaluation records and write `output`.png, .svg, .csv and .txt."""
     inputs = [Path(path) for path in inputs]
-    acceptance = data(records.read(inputs, "evaluation"))
-    style.save(draw(acceptance, draft_length=_draft_length(inputs)), acceptance, output)
+    evaluation = records.read(inputs, "evaluation")
+    acceptance = data(evaluation)
+    caption = captions.join(
+        "Levels of the drafted tree that verification accepts, a round (AS@K), by beam width K; the bonus level, which "
+        "every round yields for nothing, is not counted. Sum of accepted levels over sum of rounds.",
+        captions.sample(evaluation),
+        captions.measured(evaluation, inputs),
+    )
+    style.save(draw(acceptance, levels=draft_length(inputs)), acceptance, output, caption)
 
 
-def _draft_length(inputs: list[Path]) -> int:
+def draft_length(inputs: Iterable[Path]) -> int:
+    """The draft length that all record files were measured with; raises SpecbeamError if there is not one."""
     lengths = {path: records.settings_of(path).get("decoding", {}).get("draft_length") for path in inputs}
     found = set(lengths.values())
     if len(found) != 1 or None in found:

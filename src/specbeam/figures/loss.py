@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from specbeam.errors import SpecbeamError
-from specbeam.figures import style
+from specbeam.figures import captions, style
 from specbeam.figures.tables import read_csv
 
 COLUMNS = ("epoch", "step", "train_loss", "valid_loss", "kept")
@@ -90,6 +90,13 @@ def _curves(axes: Axes, losses: pd.DataFrame) -> None:
 
 
 def plot(*, inputs: Iterable[Path], output: Path) -> None:
-    """Read loss.csv files and write `output`.png, .svg and .csv."""
+    """Read loss.csv files and write `output`.png, .svg, .csv and .txt."""
     losses = data(read(inputs))
-    style.save(draw(losses), losses, output)
+    seeds = losses.loc[losses["seed"] != "", "seed"].nunique()
+    caption = captions.join(
+        "Training and validation loss by epoch, in nats: of the target and the first draft a token, of an aligned "
+        "draft the weighted sum of its objective, so that only the shapes of curves compare across panels. Validation "
+        "counts the tokens of the new item alone. A ring marks the epoch that was kept;",
+        f"a draft has a line for each of {captions.counted(max(seeds, 1), 'seed')}.",
+    )
+    style.save(draw(losses), losses, output, caption)

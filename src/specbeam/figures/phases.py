@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from specbeam.errors import SpecbeamError
-from specbeam.figures import style
+from specbeam.figures import captions, style
 from specbeam.measurement import records
 
 COLOURS = {
@@ -51,8 +51,10 @@ def data(timing: pd.DataFrame) -> pd.DataFrame:
 
 @style.styled
 def draw(shares: pd.DataFrame) -> Figure:
-    """Draw the frame of `data`: the least and the largest K, at the largest draft width."""
+    """Draw the frame of `data`: the least and the largest K, the largest draft width, at most two verifications."""
+    verifications = [name for name in style.LINES if name in set(shares["verification"])]
     kept = shares[(shares["N"] == shares["N"].max()) | (shares["method"] != "speculative")]
+    kept = kept[~kept["verification"].isin(verifications[2:])]
     rows = _rows(kept)
     beam_widths = sorted({kept["K"].min(), kept["K"].max()})
     width = style.DOUBLE if len(beam_widths) > 1 else style.SINGLE
@@ -63,11 +65,7 @@ def draw(shares: pd.DataFrame) -> Figure:
             _bar(axes, place, kept[(kept["K"] == beam_width) & (_names(kept) == name)])
         axes.set_title(f"K = {beam_width}", loc="left")
         axes.text(101.5, min(rows) - 0.85, "a list", ha="left", va="bottom", fontsize=6.5, color=style.INK)
-        axes.set_xlabel("share of a list's time (%)")
-        axes.set_xlim(0, 100)
-        axes.grid(False)
-        axes.spines[["left", "bottom"]].set_visible(False)
-        axes.tick_params(axis="y", length=0)
+        style.stacked(axes, "share of a list's time (%)")
     all_axes[0].set_yticks(list(rows), [name for name, _ in rows.values()])
     all_axes[0].set_ylim(max(rows) + 0.6, min(rows) - 0.6)
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
@@ -112,6 +110,14 @@ def _bar(axes: Axes, place: float, shares: pd.DataFrame) -> None:
 
 
 def plot(*, inputs: Iterable[Path], output: Path) -> None:
-    """Read timing records and write `output`.png, .svg and .csv."""
-    shares = data(records.read(inputs, "timing"))
-    style.save(draw(shares), shares, output)
+    """Read timing records and write `output`.png, .svg, .csv and .txt."""
+    inputs = list(inputs)
+    timing = records.read(inputs, "timing")
+    shares = data(timing)
+    caption = captions.join(
+        "Where the time of a list goes, at the least and the largest K: shares of a run under timers, each the sum "
+        f"over {captions.counted(timing['user'].nunique(), 'test user')}; beside the bars, the mean time of a list "
+        "without timers. Other: all that is in no phase. The data hold every K and verification.",
+        captions.measured(timing, inputs),
+    )
+    style.save(draw(shares), shares, output, caption)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from specbeam.errors import SpecbeamError
-from specbeam.figures import accepted, style
+from specbeam.figures import accepted, captions, style
 from specbeam.figures.bootstrap import by_seed, ratio_of_sums
 from specbeam.figures.tables import read_csv
 from specbeam.measurement import records
@@ -191,9 +191,16 @@ def _part(quality: pd.DataFrame, recommender: str) -> pd.DataFrame:
 
 
 def plot(*, inputs: Iterable[Path], output: Path) -> None:
-    """Read evaluation records and every ranking.csv, in any order, and write `output`.png, .svg and .csv."""
+    """Read evaluation records and every ranking.csv, in any order; write `output`.png, .svg, .csv and .txt."""
     inputs = [Path(path) for path in inputs]
     ranking = read_rankings(inputs)
-    evaluation = records.read([path for path in inputs if path.suffix != ".csv"], "evaluation")
+    inputs = [path for path in inputs if path.suffix != ".csv"]
+    evaluation = records.read(inputs, "evaluation")
     quality = data(evaluation, ranking)
-    style.save(draw(quality), quality, output)
+    caption = captions.join(
+        "Recall@K and NDCG@K by beam width K, against all of a user's test items: of the target's own lists, of what "
+        "each verification makes of them, and of recommenders that a target has to beat (over all test users).",
+        captions.sample(evaluation),
+        captions.measured(evaluation, inputs),
+    )
+    style.save(draw(quality), quality, output, caption)

@@ -5,6 +5,7 @@ by readers with any colour vision; markers say the same again in black and white
 no random identifiers.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
@@ -91,9 +92,9 @@ def panels(*, rows: int = 1, columns: int = 1, width: float, height: float, **sh
     return figure, list(figure.subplots(rows, columns, squeeze=False, **sharing).flat)
 
 
-def save(figure: Figure, data: pd.DataFrame, output: Path) -> list[Path]:
-    """Write `output`.png (300 dpi), `output`.svg (text as text) and `output`.csv (`data`), each atomically."""
-    paths = [output.with_name(f"{output.name}.{suffix}") for suffix in ("png", "svg", "csv")]
+def save(figure: Figure, data: pd.DataFrame, output: Path, caption: str) -> list[Path]:
+    """Write `output`.png (300 dpi), .svg (text as text), .csv (`data`) and .txt (`caption`), each atomically."""
+    paths = [output.with_name(f"{output.name}.{suffix}") for suffix in ("png", "svg", "csv", "txt")]
     with mpl.rc_context(_RC):
         with replacing(paths[0]) as temporary:
             figure.savefig(temporary, format="png", dpi=300, metadata={"Software": None})
@@ -101,6 +102,8 @@ def save(figure: Figure, data: pd.DataFrame, output: Path) -> list[Path]:
             figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
     with replacing(paths[2]) as temporary:
         data.to_csv(temporary, index=False, lineterminator="\n")
+    with replacing(paths[3]) as temporary:
+        temporary.write_text(caption, encoding="utf-8")
     return paths
 
 
@@ -124,6 +127,12 @@ def in_order(objectives: Iterable[str]) -> list[str]:
     return [objective for objective in OBJECTIVES if objective in present]
 
 
+def shades(count: int) -> list[tuple[float, ...]]:
+    """Colours for 1, 2, ... `count`, from dark to light: a scale in grey, and for any colour vision, too."""
+    scale = mpl.colormaps["YlGnBu_r"]
+    return [scale(0.12 + 0.6 * step / max(1, count - 1)) for step in range(count)]
+
+
 def dodged(index: int, count: int) -> float:
     """Sideways shift of the `index`-th of `count` lines, so that error bars at one K do not hide each other."""
     return 0.0 if count < 2 else (index / (count - 1) - 0.5) * min(0.5, 0.08 * count)
@@ -134,6 +143,15 @@ def width_axis(axes: Axes, beam_widths: list[int]) -> None:
     axes.set_xticks(range(len(beam_widths)), [str(width) for width in beam_widths])
     axes.set_xlim(-0.5, len(beam_widths) - 0.5)
     axes.set_xlabel("beam width K")
+
+
+def stacked(axes: Axes, xlabel: str) -> None:
+    """Make an axis of bars that lie and add up to 100 %."""
+    axes.set_xlabel(xlabel)
+    axes.set_xlim(0, 100)
+    axes.grid(False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
 
 
 def bars(data: pd.DataFrame, value: str, low: str = "low", high: str = "high") -> list[pd.Series]:
@@ -161,8 +179,9 @@ def plan_handles(plans: Iterable[str]) -> list[Line2D]:
 
 
 def legend(figure: Figure, handles: list, *, columns: int) -> None:
-    """One legend for the whole figure, beneath its panels."""
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
+    """One legend for the whole figure, beneath its panels, in at most `columns` columns of about equal length."""
+    rows = math.ceil(len(handles) / columns)
+    figure.legend(handles=handles, loc="outside lower center", ncols=math.ceil(len(handles) / rows))
 
 
 def one_dataset(frame: pd.DataFrame) -> str:

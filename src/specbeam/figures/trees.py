@@ -10,14 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from specbeam.figures import style
+from specbeam.figures import captions, style
 from specbeam.figures.bootstrap import by_seed, ratio_of_sums
 from specbeam.measurement import records
 
-_SHAPES = {
-    "shaped": ("-", "full", "shaped: widths by level"),
-    "flat": ("--", "none", "flat: N a level"),
-}
+_SHAPES = {"flat": "flat: as many nodes at every level", "shaped": "shaped: widths by level"}
 
 
 def data(trees: pd.DataFrame) -> pd.DataFrame:
@@ -41,24 +38,36 @@ def data(trees: pd.DataFrame) -> pd.DataFrame:
 @style.styled
 def draw(calls: pd.DataFrame) -> Figure:
     """Draw the frame of `data`."""
-    figure, (axes,) = style.panels(columns=1, width=style.SINGLE, height=2.9)
-    for objective in style.in_order(calls["objective"]):
-        for shape, (line, fill, _) in _SHAPES.items():
+    figure, both = style.panels(columns=2, width=style.DOUBLE, height=2.7, sharex=True, sharey=True)
+    objectives = style.in_order(calls["objective"])
+    spread = calls["size"].max() / 50
+    for axes, (shape, title) in zip(both, _SHAPES.items(), strict=True):
+        for index, objective in enumerate(objectives):
             part = calls[(calls["objective"] == objective) & (calls["shape"] == shape)]
-            look = style.look(objective) | {"ls": line, "fillstyle": fill}
-            axes.errorbar(part["size"], part["target_calls"], style.bars(part, "target_calls"), elinewidth=0.6, **look)
-    axes.axhline(1, color=style.INK, lw=0.8, ls=":")
-    axes.set_xlabel("nodes drafted in the first round")
-    axes.set_ylabel(f"target calls a list, K = {calls['K'].max()}")
-    axes.set_xlim(left=0)
+            places = part["size"] + spread * style.dodged(index, len(objectives))
+            errors = style.bars(part, "target_calls")
+            axes.errorbar(places, part["target_calls"], errors, elinewidth=0.6, **style.look(objective))
+        axes.axhline(1, color=style.INK, lw=0.8, ls=":")
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("nodes drafted in the first round")
+        axes.set_xlim(left=0)
+    both[0].set_ylabel(f"target calls a list, K = {calls['K'].max()}")
     handles = style.objective_handles(calls["objective"])
-    for line, fill, name in _SHAPES.values():
-        handles.append(Line2D([], [], color=style.INK, ls=line, marker="o", fillstyle=fill, ms=4, label=name))
-    style.legend(figure, handles, columns=2)
+    handles.append(Line2D([], [], color=style.INK, lw=0.8, ls=":", label="one call: all levels accepted"))
+    style.legend(figure, handles, columns=4)
     return figure
 
 
 def plot(*, inputs: Iterable[Path], output: Path) -> None:
-    """Read records of trees and write `output`.png, .svg and .csv."""
-    calls = data(records.read(inputs, "trees"))
-    style.save(draw(calls), calls, output)
+    """Read records of trees and write `output`.png, .svg, .csv and .txt."""
+    inputs = list(inputs)
+    trees = records.read(inputs, "trees")
+    calls = data(trees)
+    caption = captions.join(
+        f"Target calls a list at K = {calls['K'].max()} by the size of the drafted tree, under strict verification: "
+        "trees that are flat as in the paper, and trees of as many nodes whose widths by level were chosen on other "
+        "users. A list takes as many calls as an identifier has tokens without a draft, and at best one.",
+        captions.sample(trees),
+        captions.measured(trees, inputs),
+    )
+    style.save(draw(calls), calls, output, caption)
