@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from specbeam import provenance
+from specbeam.catalogue import Catalogue
 from specbeam.measurement import records
 
 OBJECTIVES = ("sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r", "treekd")
@@ -195,6 +196,13 @@ def losses(*, epochs: int = 8, kept: int = 6, objective: str = "", seed: int = 1
     return frame.assign(alignment=frame["valid_loss"] / 2, cross_entropy=frame["valid_loss"], **measures)
 
 
+def identifiers(*, items: int = 400, length: int = 4) -> dict[int, list[str]]:
+    """Identifiers whose trie is wide above and narrow below, some of them borne by two items."""
+    generator = np.random.default_rng(0)
+    drawn = np.stack([generator.geometric(1 / width, items) for width in (12, 20, 40, 80)[:length]], 1)
+    return {item: [f"<{'abcd'[place]}_{token}>" for place, token in enumerate(row)] for item, row in enumerate(drawn)}
+
+
 def write_run(
     folder: Path, *, objectives=OBJECTIVES, beam_widths=BEAM_WIDTHS, verifications=("strict", "relaxed"), seeds=(1,)
 ) -> Path:
@@ -221,7 +229,24 @@ def write_run(
         (folder / name).mkdir(exist_ok=True)
         frame = ranking(beam_widths=beam_widths, recommenders=recommenders)
         frame.to_csv(folder / name / "ranking.csv", index=False)
+    Catalogue.of(identifiers()).save(folder / "prepared" / "catalogue.json")
     return folder
+
+
+def inputs(run: Path) -> dict[str, list[Path]]:
+    """What each figure is drawn from, in the folder that `write_run` filled."""
+    evaluation, timing = (sorted((run / "measurement" / kind).rglob("*.parquet")) for kind in ("evaluation", "timing"))
+    losses = sorted(run.glob("drafts/*/*/loss.csv"))
+    return {
+        **dict.fromkeys(("accepted", "levels", "calls"), evaluation),
+        **dict.fromkeys(("speedup", "phases"), timing),
+        "recall": [run / "target" / "ranking.csv", *evaluation],
+        "pareto": [*evaluation, *timing],
+        "trees": sorted((run / "measurement" / "trees").rglob("*.parquet")),
+        "agreement": [path for path in losses if path.parents[1].name != "base"],
+        "loss": [run / "target" / "loss.csv", *losses],
+        "trie": [run / "prepared"],
+    }
 
 
 def write_losses(path: Path, **training) -> None:

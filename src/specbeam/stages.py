@@ -25,7 +25,9 @@ class Stage:
     reads: tuple[str, ...] = ()
 
 
-FIGURES = ("speedup", "accepted", "trees", "recall", "phases", "loss")
+FIGURES = (
+    "speedup", "pareto", "accepted", "levels", "calls", "trees", "recall", "phases", "agreement", "loss", "trie",
+)  # fmt: skip
 """Figures of a run; each is drawn by the module of its name in specbeam.figures."""
 
 VARIED = ("train_draft", "align", "evaluate")

@@ -1,5 +1,6 @@
 """Figures: the numbers behind them, their files, and what is said when the records do not suffice."""
 
+import importlib
 import re
 
 import numpy as np
@@ -11,20 +12,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import generated_records as generated
+from specbeam import stages
 from specbeam.errors import SpecbeamError
-from specbeam.figures import accepted, loss, phases, recall, speedup, style, trees
+from specbeam.figures import accepted, loss, phases, recall, speedup, style
 from specbeam.figures.bootstrap import ratio_of_sums
 from specbeam.measurement import records
 from specbeam.settings import Objective
 
-FIGURES = {
-    "speedup": speedup,
-    "accepted": accepted,
-    "trees": trees,
-    "recall": recall,
-    "phases": phases,
-    "loss": loss,
-}
+FIGURES = {name: importlib.import_module(f"specbeam.figures.{name}") for name in stages.FIGURES}
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +37,7 @@ def small_run(tmp_path, monkeypatch):
 
 
 def inputs(run, name):
-    evaluation = sorted((run / "measurement" / "evaluation").glob("*/*.parquet"))
-    timing = sorted((run / "measurement" / "timing").glob("*.parquet"))
-    losses = [run / "target" / "loss.csv", *sorted(run.glob("drafts/*/*/loss.csv"))]
-    ranking = run / "target" / "ranking.csv"
-    shapes = sorted((run / "measurement" / "trees").glob("*/*.parquet"))
-    others = {"accepted": evaluation, "recall": [ranking, *evaluation], "loss": losses, "trees": shapes}
-    return others.get(name, timing)
+    return generated.inputs(run)[name]
 
 
 def times(rows, *, timed=True, beam_width=5):
@@ -70,7 +59,7 @@ def drawn(run, tmp_path_factory):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_four_files_at_the_width_of_a_paper(name, drawn):
-    assert {path.suffix for path in drawn.glob(f"*{name}*")} == {".csv", ".png", ".svg", ".txt"}
+    assert {path.suffix for path in drawn.glob(f"{name}.*")} == {".csv", ".png", ".svg", ".txt"}
     width, _ = Image.open(drawn / f"{name}.png").size
     assert width in (round(300 * style.SINGLE), round(300 * style.DOUBLE))
     assert len(pd.read_csv(drawn / f"{name}.csv")) > 0
@@ -84,7 +73,7 @@ def test_the_same_records_give_the_same_bytes(name, run, drawn, tmp_path):
         assert (tmp_path / path).read_bytes() == (drawn / path).read_bytes(), suffix
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "loss"])
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("agreement", "loss", "trie")])
 def test_a_caption_says_of_whom_and_where_measured_and_fits_a_page(name, drawn):
     caption = (drawn / f"{name}.txt").read_text()
     users = {"speedup": 12, "phases": 12, "trees": 15}.get(name, 60)

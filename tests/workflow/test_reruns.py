@@ -4,9 +4,23 @@ import json
 
 import pytest
 
+from specbeam.stages import FIGURES
+
 pytestmark = pytest.mark.slow
 
-FROM_ALIGNMENT = {"align_draft": 6, "evaluate_draft": 6, "time_methods": 2, "plot_figure": 6, "summarise_run": 1}
+OF_LOSSES = {"agreement", "loss"}
+OF_EVALUATION = {"accepted", "levels", "calls", "trees", "recall", "pareto"}
+OF_TIMING = {"speedup", "phases", "pareto"}
+OF_MEASUREMENT = len(OF_EVALUATION | OF_TIMING)
+OF_TRAINING = len(OF_LOSSES | OF_EVALUATION | OF_TIMING)
+
+FROM_ALIGNMENT = {
+    "align_draft": 6,
+    "evaluate_draft": 6,
+    "time_methods": 2,
+    "plot_figure": OF_TRAINING,
+    "summarise_run": 1,
+}
 FROM_TARGET = {
     "train_target": 1,
     "recommend_items": 1,
@@ -14,9 +28,23 @@ FROM_TARGET = {
     "record_validation": 1,
     **FROM_ALIGNMENT,
 }
-FROM_TIMING = {"time_methods": 2, "plot_figure": 2, "summarise_run": 1}
-EVERYTHING = {"generate_synthetic": 1, "prepare_dataset": 1, "rate_baselines": 1, "train_draft": 1, **FROM_TARGET}
-ANOTHER_SEED = {"train_draft": 1, "align_draft": 6, "evaluate_draft": 6, "plot_figure": 4, "summarise_run": 1}
+FROM_EVALUATION = {"evaluate_draft": 6, "plot_figure": len(OF_EVALUATION), "summarise_run": 1}
+FROM_TIMING = {"time_methods": 2, "plot_figure": len(OF_TIMING), "summarise_run": 1}
+EVERYTHING = {
+    "generate_synthetic": 1,
+    "prepare_dataset": 1,
+    "rate_baselines": 1,
+    "train_draft": 1,
+    **FROM_TARGET,
+    "plot_figure": len(FIGURES),
+}
+ANOTHER_SEED = {
+    "train_draft": 1,
+    "align_draft": 6,
+    "evaluate_draft": 6,
+    "plot_figure": len(OF_LOSSES | OF_EVALUATION),
+    "summarise_run": 1,
+}
 
 
 def test_a_second_call_does_nothing(finished):
@@ -26,7 +54,8 @@ def test_a_second_call_does_nothing(finished):
 def test_the_run_leaves_figures_table_logs_and_its_resolved_config(finished):
     run = finished.folder / "results/smoke"
     assert (run / "config.yaml").read_text().startswith("run: smoke")
-    for path in ("summary.txt", "summary.csv", "figures/speedup.png", "figures/speedup.svg", "figures/speedup.csv"):
+    figures = [f"figures/{name}.{form}" for name in FIGURES for form in ("png", "svg", "csv", "txt")]
+    for path in ("summary.txt", "summary.csv", *figures):
         assert (run / "synthetic" / path).stat().st_size > 0
     assert (run / "synthetic/acceptance.md").stat().st_size > 0
     assert (run / "synthetic/logs/align_draft/sft/seed-1.log").exists()
@@ -50,7 +79,7 @@ def test_nothing_runs_beside_a_timing_job(finished):
         ("seed: 1", "seed: 2", EVERYTHING),
         ("users: 300", "users: 301", EVERYTHING),
         ("seeds: [1]", "seeds: [1, 2]", ANOTHER_SEED),
-        ("seeds: [1]", "seeds: [2]", {**ANOTHER_SEED, "time_methods": 2, "plot_figure": 6}),
+        ("seeds: [1]", "seeds: [2]", {**ANOTHER_SEED, "time_methods": 2, "plot_figure": OF_TRAINING}),
         ("hidden_size: 32", "hidden_size: 64", FROM_TARGET),
         (
             "trajectories: {beam_width: 5, shards: 2, users: 40}",
@@ -60,17 +89,23 @@ def test_nothing_runs_beside_a_timing_job(finished):
         (
             "measurement:",
             "decoding: {constraint: position}\nmeasurement:",
-            {"recommend_items": 1, "evaluate_draft": 6, "time_methods": 2, "plot_figure": 5, "summarise_run": 1},
+            {
+                "recommend_items": 1,
+                "evaluate_draft": 6,
+                "time_methods": 2,
+                "plot_figure": OF_MEASUREMENT,
+                "summarise_run": 1,
+            },
         ),
         ("hidden_size: 16", "hidden_size: 32", {"train_draft": 1, **FROM_ALIGNMENT}),
-        ("plans: [flat, completed]", "plans: [flat]", {"evaluate_draft": 6, "plot_figure": 3, "summarise_run": 1}),
+        ("plans: [flat, completed]", "plans: [flat]", FROM_EVALUATION),
         (
             "atspeed_s: {}",
             "atspeed_s: {alpha: 0.5}",
-            {"align_draft": 1, "evaluate_draft": 1, "time_methods": 2, "plot_figure": 6, "summarise_run": 1},
+            {**FROM_ALIGNMENT, "align_draft": 1, "evaluate_draft": 1},
         ),
         ("repeats: 2", "repeats: 3", FROM_TIMING),
-        ("users: 8", "users: 9", {"evaluate_draft": 6, "plot_figure": 3, "summarise_run": 1}),
+        ("users: 8", "users: 9", FROM_EVALUATION),
         ("timing: 1}", "timing: 2}", FROM_TIMING),
         ("evaluation: 1", "evaluation: 2", {}),
         ("datasets:", "source: {mirror: elsewhere}\ndatasets:", {}),
@@ -89,7 +124,7 @@ def test_a_new_beam_width_times_only_that_one(finished):
         "rate_baselines": 1,
         "evaluate_draft": 6,
         "time_methods": 1,
-        "plot_figure": 5,
+        "plot_figure": OF_MEASUREMENT,
         "summarise_run": 1,
     }
 
@@ -97,7 +132,8 @@ def test_a_new_beam_width_times_only_that_one(finished):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("figures/loss.py", {"plot_figure": 1}),
+        ("figures/phases.py", {"plot_figure": 1}),
+        ("figures/captions.py", {"plot_figure": len(FIGURES), "summarise_run": 1}),
         ("figures/summary.py", {"summarise_run": 1}),
         ("measurement/timing.py", FROM_TIMING),
         ("alignment/train.py", FROM_ALIGNMENT),

@@ -140,14 +140,20 @@ def shown(wildcards):
     each = {"objective": OBJECTIVES, "seed": SEEDS}
     evaluation = expand(f"{dataset}/measurement/evaluation/{{objective}}/seed-{{seed}}.parquet", **each)
     timing = expand(f"{dataset}/measurement/timing/K{{K}}.parquet", K=BEAM_WIDTHS)
-    drafts = expand(f"{dataset}/drafts/{{draft}}/seed-{{seed}}/loss.csv", draft=["base", *OBJECTIVES], seed=SEEDS)
+    aligned = expand(f"{dataset}/drafts/{{objective}}/seed-{{seed}}/loss.csv", **each)
+    first = expand(f"{dataset}/drafts/base/seed-{{seed}}/loss.csv", seed=SEEDS)
     return {
         "speedup": timing,
+        "pareto": [*evaluation, *timing],
         "accepted": evaluation,
+        "levels": evaluation,
+        "calls": evaluation,
         "trees": expand(f"{dataset}/measurement/trees/{{objective}}/seed-{{seed}}.parquet", **each),
         "recall": [*evaluation, f"{dataset}/target/ranking.csv", f"{dataset}/baselines/ranking.csv"],
         "phases": timing,
-        "loss": [f"{dataset}/target/loss.csv", *drafts],
+        "agreement": aligned,
+        "loss": [f"{dataset}/target/loss.csv", *first, *aligned],
+        "trie": f"{dataset}/prepared",
     }[wildcards.figure]
 
 
