@@ -8,6 +8,7 @@ import pandas as pd
 
 from specbeam import provenance
 from specbeam.catalogue import Catalogue
+from specbeam.files import write_json
 from specbeam.measurement import records
 
 OBJECTIVES = ("sft", "seqkd", "wordkd", "tvdkd", "atspeed_s", "atspeed_r", "treekd")
@@ -203,6 +204,33 @@ def identifiers(*, items: int = 400, length: int = 4) -> dict[int, list[str]]:
     return {item: [f"<{'abcd'[place]}_{token}>" for place, token in enumerate(row)] for item, row in enumerate(drawn)}
 
 
+def example(*, objective: str = "atspeed_s") -> dict:
+    """The explanation of a list of K = 2 by N = 3: level 1 accepted, of level 2 one missed, then the bonus level."""
+
+    def node(number: int, path: str, fate: str, by_draft: int | None = None, by_target: int | None = None) -> dict:
+        found = {"round": number, "level": len(path) // 4, "fate": fate}
+        found["path"] = [path[at : at + 4] for at in range(0, len(path), 4)]
+        for who, rank in (("draft", by_draft), ("target", by_target)):
+            found |= {f"{who}_rank": rank, f"{who}_score": None if rank is None else -0.5 * rank}
+        return found
+
+    nodes = [
+        node(1, "<a1>", "accepted", 1, 2), node(1, "<a2>", "accepted", 3, 1), node(1, "<a3>", "rejected", 2),
+        node(1, "<a2><b1>", "accepted", 2, 1), node(1, "<a2><b2>", "missed", None, 2),
+        node(1, "<a1><b1>", "rejected", 1), node(1, "<a3><b1>", "rejected", 3),
+        node(2, "<a2><b2><c1>", "bonus", None, 1), node(2, "<a2><b1><c2>", "bonus", None, 2),
+    ]  # fmt: skip
+    listed = [
+        {"rank": 1, "items": [7], "identifier": ["<a2>", "<b2>", "<c1>"], "score": -0.5},
+        {"rank": 2, "items": [3, 8], "identifier": ["<a2>", "<b1>", "<c2>"], "score": -1.0},
+    ]
+    rounds = [{"start": 0, "drafted": 2, "accepted": 1}, {"start": 2, "drafted": 0, "accepted": 0}]
+    history = [{"item": 1, "identifier": ["<a1>", "<b1>", "<c1>"]}]
+    return {"user": 5, "targets": [8, 9], "chosen": "asked for", "objective": objective, "K": 2, "N": 3,
+            "draft_length": 2, "target_calls": 2, "history": history, "rounds": rounds, "nodes": nodes,
+            "list": listed}  # fmt: skip
+
+
 def write_run(
     folder: Path, *, objectives=OBJECTIVES, beam_widths=BEAM_WIDTHS, verifications=("strict", "relaxed"), seeds=(1,)
 ) -> Path:
@@ -230,6 +258,7 @@ def write_run(
         frame = ranking(beam_widths=beam_widths, recommenders=recommenders)
         frame.to_csv(folder / name / "ranking.csv", index=False)
     Catalogue.of(identifiers()).save(folder / "prepared" / "catalogue.json")
+    write_json(folder / "measurement" / "example.json", example(objective=objectives[0]))
     return folder
 
 
@@ -246,6 +275,7 @@ def inputs(run: Path) -> dict[str, list[Path]]:
         "agreement": [path for path in losses if path.parents[1].name != "base"],
         "loss": [run / "target" / "loss.csv", *losses],
         "trie": [run / "prepared"],
+        "example": [run / "measurement" / "example.json"],
     }
 
 

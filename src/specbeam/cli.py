@@ -11,7 +11,17 @@ import sys
 import typer
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from specbeam import bench_verb, diff_verb, loudness, parent, recommend_verb, report_verbs, stage_verbs, training_verbs
+from specbeam import (
+    bench_verb,
+    diff_verb,
+    explain_verb,
+    loudness,
+    parent,
+    recommend_verb,
+    report_verbs,
+    stage_verbs,
+    training_verbs,
+)
 from specbeam.errors import SpecbeamError
 from specbeam.progress import Bar
 
@@ -22,6 +32,7 @@ VERBS = {
         report_verbs.check,
         report_verbs.show,
         recommend_verb.recommend,
+        explain_verb.explain,
         bench_verb.bench,
         diff_verb.diff,
     ),
@@ -37,6 +48,7 @@ VERBS = {
         training_verbs.align,
         stage_verbs.evaluate,
         stage_verbs.time,
+        stage_verbs.record_search,
         stage_verbs.plot,
         stage_verbs.summarise,
         stage_verbs.page,

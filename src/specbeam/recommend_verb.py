@@ -67,9 +67,6 @@ def recommend(
 
 
 def _history(prepared: Path, user: int | None, history: str | None) -> list[int]:
-    from specbeam.data.prepared import USERS
-    from specbeam.data.sequences import history_and_targets, load_users
-
     if (user is None) == (history is None):
         raise SpecbeamError("expected --user or --history: one of them")
     if history is not None:
@@ -77,13 +74,19 @@ def _history(prepared: Path, user: int | None, history: str | None) -> list[int]
             return [int(item) for item in history.split(",")]
         except ValueError:
             raise SpecbeamError(f"--history {history}: expected item ids separated by commas, such as 5,9,22") from None
-    asked = history_and_targets(load_users(prepared / USERS), "test").set_index("user")["history"]
-    if user not in asked.index:
-        raise SpecbeamError(
-            f"--user {user}: expected one of the {len(asked)} test users, such as "
-            f"{', '.join(map(str, asked.index[:5]))}; or give a --history of items"
-        )
-    return asked[user]
+    return asked(prepared, user)["history"]
+
+
+def asked(prepared: Path, user: int) -> Any:
+    """The history and the targets (item ids) of a test user; SpecbeamError for any other user."""
+    from specbeam.data.prepared import USERS
+    from specbeam.data.sequences import history_and_targets, load_users
+
+    users = history_and_targets(load_users(prepared / USERS), "test").set_index("user")
+    if user not in users.index:
+        first = ", ".join(map(str, users.index[:5]))
+        raise SpecbeamError(f"--user {user}: expected one of the {len(users)} test users, such as {first}")
+    return users.loc[user]
 
 
 def _table(found: dict[str, Any]) -> str:

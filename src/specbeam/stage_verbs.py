@@ -195,6 +195,33 @@ def time(
     )
 
 
+@recorded("record_search", output="output")
+def record_search(
+    settings: SettingsOption,
+    prepared: Prepared,
+    target: Target,
+    draft: Annotated[Path, typer.Option(help="Folder of the aligned draft.")],
+    objective: Annotated[Objective, typer.Option(help="What the draft was aligned by, for the record.")],
+    output: Annotated[Path, typer.Option(help="What happened to write (json).")],
+    threads: Threads,
+) -> None:
+    """Record one test user's search node by node.
+
+    For the figure that shows how a list comes about.
+    """
+    from specbeam.measurement import explained as stage
+
+    stage.record_search(
+        prepared=prepared,
+        target=target,
+        draft=draft,
+        objective=objective.value,
+        output=output,
+        settings=StageSettings.read("record_search", settings),
+        threads=threads,
+    )
+
+
 @recorded(lambda options: options["figure"].value, output="output")
 def plot(
     figure: Annotated[Figure, typer.Argument(help="Which figure.")],

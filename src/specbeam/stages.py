@@ -27,6 +27,7 @@ class Stage:
 
 FIGURES = (
     "speedup", "pareto", "accepted", "levels", "calls", "trees", "recall", "phases", "agreement", "loss", "trie",
+    "example",
 )  # fmt: skip
 """Figures of a run; each is drawn by the module of its name in specbeam.figures."""
 
@@ -101,6 +102,21 @@ STAGES: dict[str, Stage] = {
             "measurement.timing_users",
             "measurement.repeats",
             "threads.timing",
+        ),
+    ),
+    "record_search": Stage(
+        "specbeam.measurement.explained",
+        (
+            "seed",
+            "device",
+            "prompt",
+            "decoding.constraint",
+            "decoding.normalise",
+            "decoding.draft_length",
+            "target.model.dtype",
+            "draft.model.dtype",
+            "measurement.beam_widths",
+            "measurement.draft_beam_widths",
         ),
     ),
     **{name: Stage(f"specbeam.figures.{name}") for name in FIGURES},

@@ -103,6 +103,17 @@ CALLS = {
             "threads": 1,
         },
     ),
+    "record-search --prepared p --target t --draft d --objective sft --output o --threads 1": (
+        "specbeam.measurement.explained:record_search",
+        {
+            "prepared": Path("p"),
+            "target": Path("t"),
+            "draft": Path("d"),
+            "objective": "sft",
+            "output": Path("o"),
+            "threads": 1,
+        },
+    ),
     "plot loss a b --output o": ("specbeam.figures.loss:plot", {"inputs": [Path("a"), Path("b")], "output": Path("o")}),
     "summarise a b --output o --run r": (
         "specbeam.figures.summary:summarise",

@@ -10,6 +10,7 @@ from specbeam.baselines.rate import rate_baselines
 from specbeam.data.prepare import prepare
 from specbeam.data.synthetic import generate
 from specbeam.measurement.evaluate import evaluate
+from specbeam.measurement.explained import record_search
 from specbeam.measurement.timing import time_methods
 from specbeam.settings import Section, parse
 from specbeam.stages import StageSettings, stage_values
@@ -111,6 +112,8 @@ def test_every_stage_reads_all_that_it_declares(reads, tmp_path):
     files = {"target": target, "dataset": "synthetic", "output": tmp_path / "out.parquet"}
     trees = {"draft": draft, "objective": "atspeed_s", "draft_seed": 1, "trees": tmp_path / "trees.parquet"}
     reads("evaluate", lambda s: evaluate(settings=s, **trees, **files, **of))
+    record_one = {"draft": draft, "objective": "atspeed_s", "output": tmp_path / "example.json", "target": target}
+    reads("record_search", lambda s: record_search(settings=s, **record_one, **of))
     reads("time", lambda s: time_methods(settings=s, drafts={"atspeed_s": draft}, beam_width=2, **files, **of))
 
     for stage, read in reads.of.items():

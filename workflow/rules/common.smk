@@ -5,11 +5,13 @@ import json
 from typing import get_args
 
 from specbeam.digest import code_digest
+from specbeam.finished_run import DEFAULT_OBJECTIVE
 from specbeam.settings import DatasetName, variants
 from specbeam.stages import FIGURES, STAGES, differs, stage_values
 
 DATASETS = get_args(DatasetName)
 OBJECTIVES = list(settings.alignment.objectives)
+SHOWN = DEFAULT_OBJECTIVE if DEFAULT_OBJECTIVE in OBJECTIVES else OBJECTIVES[0]  # the draft that an example is of
 SEEDS = settings.draft.seeds  # of the drafts; target and trajectories have settings.seed
 BEAM_WIDTHS = settings.measurement.beam_widths
 SHARDS = range(settings.trajectories.shards)
@@ -154,6 +156,7 @@ def shown(wildcards):
         "agreement": aligned,
         "loss": [f"{dataset}/target/loss.csv", *first, *aligned],
         "trie": f"{dataset}/prepared",
+        "example": f"{dataset}/measurement/example.json",
     }[wildcards.figure]
 
 

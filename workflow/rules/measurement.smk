@@ -56,3 +56,32 @@ rule time_methods:
         "specbeam time {params.drafts:q} --prepared {input.prepared:q} --target {input.target:q} "
         "--dataset {wildcards.dataset} --beam-width {wildcards.K} --output {output.records:q} "
         "--settings {params.settings:q} --threads {params.threads} > {log:q} 2>&1"
+
+
+rule record_search:
+    """Record one test user's search node by node, for the figure that shows how a list comes about."""
+    input:
+        prepared=rules.prepare_dataset.output.prepared,
+        target=rules.train_target.output.model,
+        draft=expand(rules.align_draft.output.model, variant="", objective=SHOWN, seed=SEEDS[0], allow_missing=True),
+    output:
+        example="<run>/{dataset}/measurement/example.json",
+    log:
+        "<run>/{dataset}/logs/record_search.log",
+    benchmark:
+        "<run>/{dataset}/benchmarks/record_search.tsv"
+    conda:
+        "../envs/specbeam.yml"
+    threads: settings.threads.evaluation
+    resources:
+        **asks("record_search", gpus=GPU),
+    params:
+        code=code("record_search"),
+        settings=reads("record_search"),
+        objective=SHOWN,
+    message:
+        "{wildcards.dataset}: record one user's search (tail -f {log})"
+    shell:
+        "specbeam record-search --prepared {input.prepared:q} --target {input.target:q} --draft {input.draft:q} "
+        "--objective {params.objective} --output {output.example:q} "
+        "--settings {params.settings:q} --threads {threads} > {log:q} 2>&1"

@@ -13,7 +13,7 @@ from specbeam.decoding.drafters import Drafter, ModelDrafter
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Scorer
 from specbeam.decoding.rules import Coupled, Relaxed, Rule, Strict
-from specbeam.decoding.search import Search, Timer, untimed
+from specbeam.decoding.search import Round, Search, Timer, untimed
 from specbeam.decoding.support import check_mask, check_search
 from specbeam.errors import SpecbeamError
 from specbeam.trie import Trie
@@ -58,6 +58,7 @@ def search(
     timer: Timer = untimed,
     apart: bool = False,
     levels: list[Tensor] | None = None,
+    trace: list[Round] | None = None,
 ) -> Ranking:
     """The top-K lists of `prompts`: the target's beam search, helped by `drafter` as far as `plan` says.
 
@@ -73,6 +74,7 @@ def search(
             (Counters.each): for measurements in batches.
         levels: a list here gets, for each level but the last, the trie states int64 [B, W] of the beams, best first
             (`trie.dead` behind those that exist); only without a draft, and for identifiers of one length.
+        trace: a list here gets, for each round, what was drafted and what the target chose.
 
     Returns:
         Ranking of min(K, items) identifiers a prompt. Raises SpecbeamError for inputs that make no sense.
@@ -87,7 +89,7 @@ def search(
     _check_rule(rule, target, plan)
     tree = target.tree(prompts, mask)
     searched = Search(target, tree, beam_width, rule, drafter, plan, timer)
-    searched.apart = apart
+    searched.apart, searched.trace = apart, trace
     if levels is not None:
         if drafter or any(target.trie.ending[:-1]):
             raise SpecbeamError("levels: expected no draft, and identifiers of one length")

@@ -53,6 +53,16 @@ class DraftedLevel:
 
 
 @dataclass
+class Round:
+    """What one round did, of a search that is traced."""
+
+    drafted: list[DraftedLevel]
+    chosen: list[Beams] = field(default_factory=list)
+    """By the rule and the target's scores, the K continuations at each level that was verified, and at the bonus level:
+    of each prompt as many as it had levels accepted, and one more; what follows means nothing."""
+
+
+@dataclass
 class Prompt:
     """What the host knows of one prompt's search."""
 
@@ -93,7 +103,7 @@ class Search:
         self.prior = drafter and drafter.prior
         self.live: list[Prompt] = []
         self.pool: Beams | None = None  # the K best identifiers that each live prompt has completed
-        self.trace: list[list[DraftedLevel]] | None = None  # a list here gets every round's draft
+        self.trace: list[Round] | None = None  # a list here gets every round
         self.apart = False  # no prompt drafts more because another one does, and each is counted by itself
         self.levels: list[Tensor] | None = None  # a list here gets the states [B, W] of the beams after every round
 
@@ -139,10 +149,10 @@ class Search:
         with self.timer("target"):
             nodes = torch.arange(fresh, self.tree.size, device=beams.nodes.device)
             logits = self.target.read(nodes.expand(len(levels), -1))
+        if self.trace is not None:
+            self.trace.append(Round(drafted))
         with self.timer("verify"):
             bonus, accepted = self._verify(logits, fresh, beams, drafted)
-            if self.trace is not None:
-                self.trace.append(drafted)
             for prompt, count in zip(self.live, accepted.tolist() if drafted else [0] * len(levels), strict=True):
                 prompt.advance(count, by_model - 1)
         return bonus
@@ -201,6 +211,8 @@ class Search:
                     last = (beams.levels == self.trie.depth - 1).unsqueeze(1)
                     keys = torch.where(last, self.rule.keys(candidates), keys)
             self._collect(candidates, keys, alive, step)
+            if self.trace is not None:
+                self.trace[-1].chosen.append(candidates.take(top_k(keys, self.beam_width), keys))
             running = self._running(candidates, step)
             chosen = top_k(keys.masked_fill(~running.exists(), -torch.inf), self.beam_width)
             following = running.take(chosen, keys)

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from specbeam.decoding import noise
 from specbeam.decoding.drafters import Drafter
+from specbeam.decoding.lists import search
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Scorer
 from specbeam.decoding.rules import Coupled, Rule, Strict
-from specbeam.decoding.search import DraftedLevel, Search, untimed
+from specbeam.decoding.search import DraftedLevel, Round
 from specbeam.errors import SpecbeamError
 
 Batch = tuple[Tensor, Tensor]
@@ -166,9 +165,6 @@ def _drafted(
     target: Scorer, drafter: Drafter, prompts: Tensor, mask: Tensor, beam_width: int, plan: Plan, rule: Rule
 ) -> list[DraftedLevel]:
     """The levels of the first round that drafted anything, with their needed widths."""
-    tree = target.tree(prompts, mask)
-    traced = Search(target, tree, beam_width, rule, drafter, plan, untimed)
-    traced.trace = []
-    with torch.inference_mode():
-        traced.run(noise.streams(tree.prompts, tree.mask))
-    return next(drafted for drafted in traced.trace if drafted)
+    trace: list[Round] = []
+    search(target, prompts, mask=mask, beam_width=beam_width, drafter=drafter, plan=plan, rule=rule, trace=trace)
+    return next(one.drafted for one in trace if one.drafted)

@@ -95,16 +95,20 @@ def panels(*, rows: int = 1, columns: int = 1, width: float, height: float, **sh
 def save(figure: Figure, data: pd.DataFrame, output: Path, caption: str) -> list[Path]:
     """Write `output`.png (300 dpi), .svg (text as text), .csv (`data`) and .txt (`caption`), each atomically."""
     paths = [output.with_name(f"{output.name}.{suffix}") for suffix in ("png", "svg", "csv", "txt")]
-    with mpl.rc_context(_RC):
-        with replacing(paths[0]) as temporary:
-            figure.savefig(temporary, format="png", dpi=300, metadata={"Software": None})
-        with replacing(paths[1]) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+    with mpl.rc_context(_RC), replacing(paths[0]) as temporary:
+        figure.savefig(temporary, format="png", dpi=300, metadata={"Software": None})
+    save_svg(figure, paths[1])
     with replacing(paths[2]) as temporary:
         data.to_csv(temporary, index=False, lineterminator="\n")
     with replacing(paths[3]) as temporary:
         temporary.write_text(caption, encoding="utf-8")
     return paths
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Write the drawing alone, atomically; text stays text."""
+    with mpl.rc_context(_RC), replacing(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def look(objective: str) -> dict[str, object]:

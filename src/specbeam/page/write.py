@@ -23,11 +23,17 @@ POINTS = 2.4
 
 TITLES = {
     "speedup": "Speedup by K",
+    "pareto": "Recall against speedup",
     "accepted": "Accepted levels by K",
+    "levels": "How far the first rounds get",
+    "calls": "Target calls a list",
     "trees": "Target calls by the size of the drafted tree",
     "recall": "Recall and NDCG by K",
     "phases": "Where a list's time goes",
+    "agreement": "Agreement with the target during alignment",
     "loss": "Losses by epoch",
+    "trie": "The trie of all identifiers",
+    "example": "How one user's list comes about",
     "ablations": "Accepted levels by what the ablations vary",
 }
 """What a figure shows, for those who cannot see it, and where it has no caption of its own."""

@@ -50,6 +50,7 @@ class RuleNeeds(Section):
     align_draft: Need = Need()
     evaluate_draft: Need = Need()
     time_methods: Need = Need()
+    record_search: Need = Need()
     plot_figure: SmallNeed = SmallNeed()
     plot_ablations: SmallNeed = SmallNeed()
     summarise_run: SmallNeed = SmallNeed()
