@@ -82,6 +82,7 @@ def bench(
     That is transformers' generate, plain beam search, and all speculation, interleaved and warm. Give a data set's
     folder of a finished run, or --shape for random weights.
     """
+    from specbeam.figures import roofline
     from specbeam.measurement import bench as stage
     from specbeam.measurement import bench_methods as ways
     from specbeam.measurement import bench_subject as subjects
@@ -102,7 +103,9 @@ def bench(
         subject = subjects.of_shapes(shape, draft_shape, **sizes, prompt_length=prompt_length, loading=loading)
     output = output or (folder or Path("results")) / "bench"
     typer.echo(stage.bench(subject=subject, grid=grid, output=output, threads=threads))
-    typer.echo(f"written to {output}/: bench.parquet (records), bench.csv, passes.csv, lookups.csv, bench.txt")
+    roofline.plot(inputs=[output / "bench.parquet", output / "passes.csv"], output=output / "roofline")
+    files = "bench.parquet (records), bench.csv, passes.csv, lookups.csv, bench.txt, roofline.png, .svg, .csv and .txt"
+    typer.echo(f"written to {output}/: {files}")
 
 
 def _check_subject(folder: Path | None, shape: str | None, given: dict[str, object]) -> None:

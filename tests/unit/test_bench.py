@@ -126,7 +126,11 @@ def test_what_is_printed_names_every_method_pass_and_look_up(folder, printed):
 
 def test_all_files_are_whole(folder, printed):
     names = {path.name for path in (folder / "bench").iterdir()}
-    assert names == {"bench.parquet", "bench.csv", "passes.csv", "lookups.csv", "bench.txt"}
+    drawn = {f"roofline.{kind}" for kind in ("png", "svg", "csv", "txt")}
+    assert names == {"bench.parquet", "bench.csv", "passes.csv", "lookups.csv", "bench.txt", *drawn}
+    caption = (folder / "bench" / "roofline.txt").read_text()
+    assert "K = 1, 4 beams" in " ".join(caption.split())
+    assert "tiny/synthetic; 1 thread(s)" in " ".join(caption.split())
 
 
 def test_the_planner_chooses_where_no_plan_is_given(folder, tmp_path):

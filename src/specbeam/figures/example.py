@@ -19,11 +19,11 @@ from specbeam.figures import captions, style
 from specbeam.files import read_json
 
 FATES: dict[str, tuple[str, dict[str, object]]] = {
-    "accepted": ("drafted, among the target's K best", {"color": "#009988", "marker": "o", "ms": 3.4}),
-    "missed": ("among the K best, not drafted: the level fails", {"color": "#CC3311", "marker": "D", "ms": 3.6}),
-    "bonus": ("bonus level: the K best, of the same pass", {"color": "#0077BB", "marker": "s", "ms": 3.4}),
-    "rejected": ("drafted, not among the K best", {"color": "#999999", "marker": "o", "ms": 2.6, "mfc": "white"}),
-    "unverified": ("drafted below a level that failed", {"color": "#BBBBBB", "marker": ".", "ms": 3}),
+    "accepted": ("drafted, of the target's K best", {"color": "#009988", "marker": "o", "ms": 3.4}),
+    "missed": ("of the K best, not drafted: the level fails", {"color": "#CC3311", "marker": "D", "ms": 3.6}),
+    "bonus": ("bonus: the K best, of the same pass", {"color": "#0077BB", "marker": "s", "ms": 3.4}),
+    "rejected": ("drafted, not of the K best", {"color": "#999999", "marker": "o", "ms": 2.6, "mfc": "white"}),
+    "unverified": ("drafted below a failed level", {"color": "#BBBBBB", "marker": ".", "ms": 3}),
 }
 """What becomes of a node (specbeam.measurement.explained): what that means, and its mark."""
 
@@ -72,7 +72,7 @@ def draw(nodes: pd.DataFrame) -> Figure:
     axes.set_axis_off()
     present = [fate for fate in FATES if fate in set(nodes["fate"])]
     handles = [Line2D([], [], ls="", label=FATES[fate][0], **FATES[fate][1]) for fate in present]
-    handles.append(Line2D([], [], color=style.INK, lw=1.1, label="the way to the first of the list"))
+    handles.append(Line2D([], [], color=style.INK, lw=1.1, label="the way to the first item"))
     style.legend(figure, handles, columns=3)
     return figure
 

@@ -41,6 +41,9 @@ COLUMNS: dict[str, pa.DataType] = {
 }
 """Records: one row a timed repeat of a method on one batch of prompts."""
 
+TREES = (10, 30, 100, 300)
+"""Nodes of the trees whose passes are timed besides those of the plans: what a node costs, by how many there are."""
+
 
 def bench(*, subject: Subject, grid: Grid, output: Path, threads: int) -> str:
     """Measure `subject` on `grid`; returns the tables as text.
@@ -54,7 +57,10 @@ def bench(*, subject: Subject, grid: Grid, output: Path, threads: int) -> str:
     )
     for size in grid.batch_sizes:
         batches = subject.batches(size, grid.users)
-        pass_times, trees = Passes(subject.middle_batch(size, grid.users), grid.repeats), {}
+        pass_times, trees = (
+            Passes(subject.middle_batch(size, grid.users), grid.repeats),
+            {f"{n} nodes": n for n in TREES},
+        )
         for k in grid.beam_widths:
             compared = list(methods(subject, grid, k, size))
             at = {"K": k, "batch": size}
