@@ -57,7 +57,10 @@ def _read_one(path: Path) -> pd.DataFrame:
 def draw(losses: pd.DataFrame) -> Figure:
     """Draw the frame of `data`, at most four panels a row."""
     models = list(losses["model"].unique())
+    # Two rows of at most four; where four leave more gaps than three do, three.
     columns = min(4, math.ceil(len(models) / 2)) if len(models) > 2 else len(models)
+    if columns == 4:
+        columns = min((4, 3), key=lambda count: -len(models) % count)
     rows = math.ceil(len(models) / columns)
     width = style.SINGLE if columns < 3 else style.DOUBLE
     figure, all_axes = style.panels(rows=rows, columns=columns, width=width, height=0.5 + 1.45 * rows)

@@ -77,7 +77,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set_title(f"K = {beam_width}, N = {speculative['N'].max()}", loc="left")
         axes.set_xlabel("times faster than plain beam search")
         axes.set_ylabel(f"Recall@{beam_width}")
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter("{x:g}x")
     verifications = [name for name in _MARKERS if name in set(speculative["verification"])]
     handles = [Line2D([], [], label=style.label(n), ls="", marker="o", ms=5, mew=0, color=style.look(n)["color"])

@@ -90,6 +90,7 @@ def next_steps(run: Run, dataset: str, user: int) -> Iterator[Step]:
     """What to run after `run`, which has a test user `user` of `dataset`."""
     config = run.folder / "config.yaml"
     yield Step("A list for a test user", f"specbeam recommend {run.folder / dataset} --user {user}")
+    yield Step("How that list comes about, node by node", f"specbeam explain {run.folder / dataset} --user {user}")
     yield Step("How fast on this machine, by K and batch size", f"specbeam bench {run.folder / dataset}")
     if run.config["ablations"]:
         yield Step("The config's ablations", f"snakemake --cores all ablations --configfile {config}")
