@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from specbeam.errors import SpecbeamError
-from specbeam.recommend_verb import AsJson, Device, Folder, K, UseDevice
+from specbeam.recommend_verb import AsJson, Device, Folder, K, UseDevice, asked
 
 User = Annotated[int, typer.Option(min=0, help="A test user, counted from 0.")]
 Objective = Annotated[str | None, typer.Option(help="The draft; atspeed_s, or the first there is, if not given.")]
@@ -45,7 +45,6 @@ def _explained(folder: Path, user: int, objective: str | None, device: str, k: i
     from specbeam.decoding.inputs import SearchInputs
     from specbeam.finished_run import FinishedRun
     from specbeam.measurement import explained
-    from specbeam.recommend_verb import asked
 
     run = FinishedRun.of(folder)
     draft = run.draft(objective)
@@ -65,6 +64,8 @@ def _explained(folder: Path, user: int, objective: str | None, device: str, k: i
 
 def text(found: dict[str, Any]) -> str:
     """What `specbeam explain` prints of an explanation (specbeam.measurement.explained)."""
+    from specbeam.measurement.explained import FATES
+
     history, gamma = ", ".join(str(bought["item"]) for bought in found["history"]), found["draft_length"]
     lines = [
         f"user {found['user']}, history {history}",
@@ -77,8 +78,6 @@ def text(found: dict[str, Any]) -> str:
         lines += ["", _head(number, done, len(found["rounds"]))]
         for level in sorted({node["level"] for node in nodes}):
             lines += ["", *_level(level, [node for node in nodes if node["level"] == level])]
-    from specbeam.measurement.explained import FATES
-
     present = {node["fate"] for node in found["nodes"]}
     meanings = [f"{fate:<10}  {meaning}" for fate, meaning in FATES.items() if fate in present]
     calls = f"target calls: {found['target_calls']}, {len(found['list'][0]['identifier'])} without a draft"
