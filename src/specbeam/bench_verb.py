@@ -49,6 +49,8 @@ Compile = Annotated[bool, typer.Option(help="Run the models through torch.compil
 Captured = Annotated[bool, typer.Option(help="Capture passes as CUDA graphs (GPU only).")]
 Output = Annotated[Path | None, typer.Option(help="Folder for records and tables; else FOLDER/bench.")]
 
+_WRITTEN = "bench.parquet (records), bench.csv, passes.csv, lookups.csv, bench.txt, roofline.png, .svg, .csv and .txt"
+
 
 def bench(
     folder: Folder = None,
@@ -104,8 +106,7 @@ def bench(
     output = output or (folder or Path("results")) / "bench"
     typer.echo(stage.bench(subject=subject, grid=grid, output=output, threads=threads))
     roofline.plot(inputs=[output / "bench.parquet", output / "passes.csv"], output=output / "roofline")
-    files = "bench.parquet (records), bench.csv, passes.csv, lookups.csv, bench.txt, roofline.png, .svg, .csv and .txt"
-    typer.echo(f"written to {output}/: {files}")
+    typer.echo(f"written to {output}/: {_WRITTEN}")
 
 
 def _check_subject(folder: Path | None, shape: str | None, given: dict[str, object]) -> None:

@@ -281,8 +281,7 @@ def _as_a_shell(*arguments: str, **variables: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("typed", "expected"),
-    [("re", ["recommend", "record-trajectories", "record-search"]), ("train-draft --pre", ["--prepared"])],
+    ("typed", "expected"), [("tra", ["train-target", "train-draft"]), ("train-draft --pre", ["--prepared"])]
 )
 def test_a_shell_completes_verbs_and_options(typed, expected):
     words = {"COMP_WORDS": f"specbeam {typed}", "COMP_CWORD": str(len(typed.split()))}
