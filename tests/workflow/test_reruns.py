@@ -11,15 +11,17 @@ pytestmark = pytest.mark.slow
 OF_LOSSES = {"agreement", "loss"}
 OF_EVALUATION = {"accepted", "levels", "calls", "trees", "recall", "pareto"}
 OF_TIMING = {"speedup", "phases", "pareto"}
-OF_MEASUREMENT = len(OF_EVALUATION | OF_TIMING)
-OF_TRAINING = len(OF_LOSSES | OF_EVALUATION | OF_TIMING)
+OF_MEASUREMENT = len(OF_EVALUATION | OF_TIMING | {"example"})
+OF_TRAINING = len(OF_LOSSES) + OF_MEASUREMENT
+SHOWN = {"summarise_run": 1, "write_page": 1}
 
 FROM_ALIGNMENT = {
     "align_draft": 6,
     "evaluate_draft": 6,
     "time_methods": 2,
+    "record_search": 1,
     "plot_figure": OF_TRAINING,
-    "summarise_run": 1,
+    **SHOWN,
 }
 FROM_TARGET = {
     "train_target": 1,
@@ -28,8 +30,8 @@ FROM_TARGET = {
     "record_validation": 1,
     **FROM_ALIGNMENT,
 }
-FROM_EVALUATION = {"evaluate_draft": 6, "plot_figure": len(OF_EVALUATION), "summarise_run": 1}
-FROM_TIMING = {"time_methods": 2, "plot_figure": len(OF_TIMING), "summarise_run": 1}
+FROM_EVALUATION = {"evaluate_draft": 6, "plot_figure": len(OF_EVALUATION), **SHOWN}
+FROM_TIMING = {"time_methods": 2, "plot_figure": len(OF_TIMING), **SHOWN}
 EVERYTHING = {
     "generate_synthetic": 1,
     "prepare_dataset": 1,
@@ -43,7 +45,7 @@ ANOTHER_SEED = {
     "align_draft": 6,
     "evaluate_draft": 6,
     "plot_figure": len(OF_LOSSES | OF_EVALUATION),
-    "summarise_run": 1,
+    **SHOWN,
 }
 
 
@@ -79,7 +81,7 @@ def test_nothing_runs_beside_a_timing_job(finished):
         ("seed: 1", "seed: 2", EVERYTHING),
         ("users: 300", "users: 301", EVERYTHING),
         ("seeds: [1]", "seeds: [1, 2]", ANOTHER_SEED),
-        ("seeds: [1]", "seeds: [2]", {**ANOTHER_SEED, "time_methods": 2, "plot_figure": OF_TRAINING}),
+        ("seeds: [1]", "seeds: [2]", {**ANOTHER_SEED, **FROM_ALIGNMENT}),
         ("hidden_size: 32", "hidden_size: 64", FROM_TARGET),
         (
             "trajectories: {beam_width: 5, shards: 2, users: 40}",
@@ -93,8 +95,9 @@ def test_nothing_runs_beside_a_timing_job(finished):
                 "recommend_items": 1,
                 "evaluate_draft": 6,
                 "time_methods": 2,
+                "record_search": 1,
                 "plot_figure": OF_MEASUREMENT,
-                "summarise_run": 1,
+                **SHOWN,
             },
         ),
         ("hidden_size: 16", "hidden_size: 32", {"train_draft": 1, **FROM_ALIGNMENT}),
@@ -124,17 +127,18 @@ def test_a_new_beam_width_times_only_that_one(finished):
         "rate_baselines": 1,
         "evaluate_draft": 6,
         "time_methods": 1,
+        "record_search": 1,
         "plot_figure": OF_MEASUREMENT,
-        "summarise_run": 1,
+        **SHOWN,
     }
 
 
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("figures/phases.py", {"plot_figure": 1}),
-        ("figures/captions.py", {"plot_figure": len(FIGURES), "summarise_run": 1}),
-        ("figures/summary.py", {"summarise_run": 1}),
+        ("figures/phases.py", {"plot_figure": 1, "write_page": 1}),
+        ("figures/captions.py", {"plot_figure": len(FIGURES), **SHOWN}),
+        ("figures/summary.py", SHOWN),
         ("measurement/timing.py", FROM_TIMING),
         ("alignment/train.py", FROM_ALIGNMENT),
         ("settings/__init__.py", {}),
