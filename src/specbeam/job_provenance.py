@@ -47,6 +47,8 @@ def recorded(stage: str | Callable[[Mapping[str, Any]], str], *, output: str) ->
             if launch.is_main():
                 path.unlink(missing_ok=True)
             known = _known(stage if isinstance(stage, str) else stage(options), options)
+            # A first line before anything can go wrong: Snakemake shows no other log of a job after an empty one.
+            log.info("%s on %s, %d thread(s)", known["stage"], known["host"], known["threads"])
             start = time.perf_counter()
             verb(**options)
             if launch.is_main():

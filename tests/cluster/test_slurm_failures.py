@@ -8,7 +8,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 PREPARED = "results/smoke/synthetic/prepared"
 LOG = "synthetic/logs/prepare_dataset.log"
-MINUTE = "resources: {rules: {prepare_dataset: {memory_mb: 900, runtime_minutes: 1}}}\n"
+ASKED = "resources: {{rules: {{prepare_dataset: {{memory_mb: {}, runtime_minutes: {}}}}}}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,7 @@ def generated(submitting, tmp_path_factory):
 def over_time(generated, tmp_path_factory):
     """A call whose job hangs until its limit of one minute, begun first, since Slurm has no shorter one."""
     place = generated.copy(tmp_path_factory.mktemp("over_time") / "checkout")
-    with (place.checkout.folder / "config/smoke.yaml").open("a") as config:
-        config.write(MINUTE)
+    ask(place, memory_mb=900, minutes=1)
     begun = place.start(PREPARED)
     place.frozen("prepare_dataset", LOG)
     yield place, begun
@@ -35,6 +34,11 @@ def over_time(generated, tmp_path_factory):
 @pytest.fixture
 def place(generated, tmp_path):
     return generated.copy(tmp_path / "checkout")
+
+
+def ask(place, *, memory_mb, minutes):
+    with (place.checkout.folder / "config/smoke.yaml").open("a") as config:
+        config.write(ASKED.format(memory_mb, minutes))
 
 
 def states(place):
@@ -80,6 +84,16 @@ def test_jobs_of_a_killed_snakemake_are_cancelled_by_the_next_call_which_finishe
     assert f"an earlier snakemake was killed; its jobs on Slurm are cancelled: {job}" in said
     assert states(place) == ["CANCELLED", "COMPLETED"]
     assert not half_written.exists()
+    assert place.checkout.planned("prepare") == {}
+
+
+def test_a_job_over_its_memory_is_ended_by_slurm_and_submitted_again_with_more(place):
+    ask(place, memory_mb=220, minutes=5)
+    said = place.call(PREPARED)
+    first, second = place.jobs()
+    assert f"StepId={first['JobId']}.0 exceeded memory limit" in said
+    assert (first["JobState"], first["MinMemoryNode"]) == ("FAILED", "220M")
+    assert (second["JobState"], second["MinMemoryNode"]) == ("COMPLETED", "440M")
     assert place.checkout.planned("prepare") == {}
 
 

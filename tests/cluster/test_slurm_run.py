@@ -6,7 +6,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 OBJECTIVES = "objectives: {sft: {}, seqkd: {}, wordkd: {}, tvdkd: {}, atspeed_s: {}, atspeed_r: {}}"
 RESOURCES = """resources:
-  memory_mb: 700
+  memory_mb: 1000
   runtime_minutes: 50
   rules: {time_methods: {runtime_minutes: 90}, summarise_run: {memory_mb: 600}, plot_figure: {memory_mb: 100}}
   slurm: {partition: cpu, gpu_partition: gpu}
@@ -30,7 +30,7 @@ def asked(job):
     return job["MinMemoryNode"], int(hours) * 60 + int(minutes), job["CPUs/Task"], gpus, job["Partition"]
 
 
-MODELS = ("700M", 50, "1", "1", "gpu")
+MODELS = ("1000M", 50, "1", "1", "gpu")
 ASKED = {
     "generate_synthetic": [("2000M", 15, "1", "0", "cpu")],
     "prepare_dataset": [("4000M", 60, "1", "0", "cpu")],
@@ -41,8 +41,8 @@ ASKED = {
     "record_validation": [MODELS],
     "train_draft": [MODELS],
     "align_draft": [MODELS] * 2,
-    "evaluation": [("700M", 100, "1", "1", "gpu")],  # a group of two, one after the other
-    "time_methods": [("700M", 90, "1", "1", "gpu")],
+    "evaluation": [("1000M", 100, "1", "1", "gpu")],  # a group of two, one after the other
+    "time_methods": [("1000M", 90, "1", "1", "gpu")],
     "drawing": [("600M", 105, "1", "0", "cpu")],  # six figures and the table
 }
 

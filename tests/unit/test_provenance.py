@@ -1,6 +1,7 @@
 """What every record, and the file beside every result, says about where it comes from."""
 
 import json
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -102,6 +103,13 @@ def test_a_verb_leaves_beside_its_result_what_made_it(tmp_path, monkeypatch):
     assert made["seconds"] >= 0
     assert made["start"].endswith("+00:00")
     assert made["host"]
+
+
+def test_a_jobs_log_begins_before_its_work_so_that_none_that_was_killed_is_empty(tmp_path, caplog):
+    caplog.set_level("INFO")
+    with pytest.raises(SpecbeamError):
+        made_by(tmp_path / "out.txt", threads=0)
+    assert caplog.messages == [f"evaluate on {platform.node()}, 0 thread(s)"]
 
 
 def test_the_result_itself_holds_nothing_of_it(tmp_path):
