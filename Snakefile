@@ -4,6 +4,7 @@
 #     snakemake --cores all --configfile config/beauty-small.yaml   another run
 #     snakemake --list                                              what else can be asked for
 
+import gc
 import os
 import re
 
@@ -13,6 +14,8 @@ from specbeam.errors import SpecbeamError
 from specbeam.settings import parse as validated
 
 min_version("9.27")
+# A plan is built of objects that all stay: looking for garbage among them took a seventh of the time (docs/scale.md).
+gc.set_threshold(100_000)
 
 # Snakemake would merge a --configfile into this one, so that its keys leaked into other runs.
 if not workflow.config_settings.configfiles:

@@ -138,11 +138,10 @@ def stage_values(settings: Settings, stage: str, *, objective: str | None = None
             f"objective {objective!r} is not part of this run, which aligns {aligned}; "
             "add it to alignment.objectives in the config"
         )
-    everything = settings.model_dump(mode="json")
     values: dict[str, Any] = {}
     for path in _reads(stage, objective):
         *parents, last = path.split(".")
-        source, into = everything, values
+        source, into = settings.plain, values
         for part in parents:
             source, into = source[part], into.setdefault(part, {})
         if last in source:  # sizes are left out where a base brings its own

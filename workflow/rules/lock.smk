@@ -32,7 +32,7 @@ def lock():
     for part in sorted(folder.rglob(".*.part")):
         remove(part)
     with replacing(folder / "config.yaml") as resolved:
-        resolved.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+        resolved.write_text(yaml.safe_dump(settings.plain, sort_keys=False))
 
 
 onstart:

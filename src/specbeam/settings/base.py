@@ -1,6 +1,7 @@
 """What all settings are made of: their base class, and the ranges that several share."""
 
-from typing import Annotated, TypeVar
+import functools
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -27,3 +28,8 @@ class Section(BaseModel):
     """Base of all settings: immutable, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @functools.cached_property
+    def plain(self) -> dict[str, Any]:
+        """The same as nested dicts of what JSON knows; made once, for the workflow asks by the thousand. Read only."""
+        return self.model_dump(mode="json")
