@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -36,8 +37,9 @@ def recorded(stage: str | Callable[[Mapping[str, Any]], str], *, output: str) ->
 
     `stage` is one of STAGES, or chosen from the verb's options. The file holds format, stage, code (digest of the
     stage's modules), options, settings (what the stage reads, resolved), seeds, threads, what `environment` gives,
-    host, slurm_job (or null), start (UTC) and seconds. It is removed when the verb starts, so that it always tells of
-    the result beside it. Of several processes of a training only the main one writes.
+    host, slurm_job (or null), start (UTC) and seconds; of the process since its own start memory_mb (the most at a
+    time) and, with those it has waited for, cpu_seconds. It is removed when the verb starts, so that it always tells
+    of the result beside it. Of several processes of a training only the main one writes.
     """
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
@@ -47,15 +49,16 @@ def recorded(stage: str | Callable[[Mapping[str, Any]], str], *, output: str) ->
             if launch.is_main():
                 path.unlink(missing_ok=True)
             known = _known(stage if isinstance(stage, str) else stage(options), options)
-            # A first line before anything can go wrong: Snakemake shows no other log of a job after an empty one.
-            log.info("%s on %s, %d thread(s)", known["stage"], known["host"], known["threads"])
+            if launch.is_main():
+                # Before anything can go wrong: Snakemake shows no other log of a job after one that is empty.
+                log.info("%s on %s, %d thread(s)", known["stage"], known["host"], known["threads"])
             start = time.perf_counter()
             verb(**options)
             if launch.is_main():
                 known |= environment()
                 if known["settings"].get("device") == "cpu":
                     known["device"] = "cpu"
-                files.write_json(path, known | {"seconds": round(time.perf_counter() - start, 3)})
+                files.write_json(path, known | {"seconds": round(time.perf_counter() - start, 3)} | _used())
 
         return wrapped
 
@@ -84,6 +87,12 @@ def _known(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
     }
     log.debug("stage, settings and machine: %s", known | environment())
     return known
+
+
+def _used() -> dict[str, float]:
+    times = os.times()
+    cpu = times.user + times.system + times.children_user + times.children_system
+    return {"cpu_seconds": round(cpu, 2), "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
 
 
 def _plain(value: Any) -> Any:

@@ -101,6 +101,8 @@ def test_a_verb_leaves_beside_its_result_what_made_it(tmp_path, monkeypatch):
         >= {name: provenance.environment()[name] for name in ("commit", "dirty", "versions", "cpu")}.items()
     )
     assert made["seconds"] >= 0
+    assert 0 < made["cpu_seconds"] < 1e6
+    assert 10 < made["memory_mb"] < 1e6
     assert made["start"].endswith("+00:00")
     assert made["host"]
 
