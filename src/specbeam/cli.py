@@ -13,6 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from specbeam import (
     bench_verb,
+    cost_verb,
     diff_verb,
     explain_verb,
     loudness,
@@ -35,6 +36,7 @@ VERBS = {
         explain_verb.explain,
         bench_verb.bench,
         diff_verb.diff,
+        cost_verb.cost,
     ),
     "Stages of a run, in the order in which snakemake calls them": (
         stage_verbs.download,
