@@ -10,12 +10,12 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from specbeam import files, launch
+from specbeam import files, kept, launch
 from specbeam.digest import code_digest
 from specbeam.provenance import environment
 from specbeam.stages import STAGES, StageSettings
@@ -32,14 +32,18 @@ def beside(output: Path) -> Path:
     return output.with_name(output.with_suffix("").name + SUFFIX)
 
 
-def recorded(stage: str | Callable[[Mapping[str, Any]], str], *, output: str) -> Callable[[Callable], Callable]:
+def recorded(
+    stage: str | Callable[[Mapping[str, Any]], str], *, output: str, keep: Sequence[str] = ()
+) -> Callable[[Callable], Callable]:
     """Decorate the verb of a stage: when it is done, its provenance lies beside the result that option `output` names.
 
     `stage` is one of STAGES, or chosen from the verb's options. The file holds format, stage, code (digest of the
     stage's modules), options, settings (what the stage reads, resolved), seeds, threads, what `environment` gives,
-    host, slurm_job (or null), start (UTC) and seconds; of the process since its own start memory_mb (the most at a
-    time) and, with those it has waited for, cpu_seconds. It is removed when the verb starts, so that it always tells
-    of the result beside it. Of several processes of a training only the main one writes.
+    host, slurm_job (or null), start (UTC) and seconds; of the process since its own start, and of those that it has
+    waited for, cpu_seconds and memory_mb (the most that one of them had). It is removed when the verb starts, so that
+    it always tells of the result beside it. Of a training's processes only the main launcher and the main one write.
+
+    On Slurm, what the options `keep` name is kept aside for an equal job (specbeam.kept), which then does nothing else.
     """
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
@@ -53,12 +57,19 @@ def recorded(stage: str | Callable[[Mapping[str, Any]], str], *, output: str) ->
                 # Before anything can go wrong: Snakemake shows no other log of a job after one that is empty.
                 log.info("%s on %s, %d thread(s)", known["stage"], known["host"], known["threads"])
             start = time.perf_counter()
+            results = [path, *(options[name] for name in keep)]
+            job = _identity(known, options, results) if keep and known["slurm_job"] else None
+            if job and kept.take(results, job):
+                log.info("%s: finished by an earlier submission, and kept", options[output])
+                return
             verb(**options)
             if launch.is_main():
                 known |= environment()
                 if known["settings"].get("device") == "cpu":
                     known["device"] = "cpu"
                 files.write_json(path, known | {"seconds": round(time.perf_counter() - start, 3)} | _used())
+                if job:
+                    kept.keep(results, job)
 
         return wrapped
 
@@ -89,10 +100,19 @@ def _known(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
+def _identity(known: Mapping[str, Any], options: Mapping[str, Any], results: Sequence[Path]) -> str:
+    """What makes a job equal to another: all that is known of it but when and where it runs, and its inputs."""
+    named = [value for value in options.values() if isinstance(value, Path)]
+    lasting = {name: value for name, value in known.items() if name not in ("host", "slurm_job", "start")}
+    return kept.identity(lasting | environment(), [path for path in named if path not in results])
+
+
 def _used() -> dict[str, float]:
+    """Of this process and those that it has waited for: CPU time of all, and memory of the largest."""
     times = os.times()
     cpu = times.user + times.system + times.children_user + times.children_system
-    return {"cpu_seconds": round(cpu, 2), "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {"cpu_seconds": round(cpu, 2), "memory_mb": round(most / 1024)}
 
 
 def _plain(value: Any) -> Any:

@@ -133,7 +133,7 @@ def record_trajectories(
     )
 
 
-@recorded("evaluate", output="output")
+@recorded("evaluate", output="output", keep=("output", "trees"))
 def evaluate(
     settings: SettingsOption,
     prepared: Prepared,

@@ -2,6 +2,8 @@
 
 import pytest
 
+from slurm_for_tests import wait
+
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 OBJECTIVES = "objectives: {sft: {}, seqkd: {}, wordkd: {}, tvdkd: {}, atspeed_s: {}, atspeed_r: {}}"
@@ -43,7 +45,9 @@ ASKED = {
     "align_draft": [MODELS] * 2,
     "evaluation": [("1000M", 100, "1", "1", "gpu")],  # a group of two, one after the other
     "time_methods": [("1000M", 90, "1", "1", "gpu")],
-    "drawing": [("600M", 105, "1", "0", "cpu")],  # six figures and the table
+    "record_search": [MODELS],
+    "drawing": [("600M", 195, "1", "0", "cpu")],  # twelve figures and the table
+    "write_page": [("2000M", 15, "1", "0", "cpu")],
 }
 
 
@@ -73,6 +77,35 @@ def test_figures_and_summary_are_there(run):
     results = run.checkout.folder / "results/smoke/synthetic"
     for path in ("summary.txt", "summary.csv", "acceptance.md", "figures/speedup.png", "figures/accepted.csv"):
         assert (results / path).stat().st_size > 0
+
+
+def test_what_a_cancelled_group_has_finished_is_not_computed_again(run, tmp_path):
+    place = run.copy(tmp_path / "checkout")
+    evaluations = [
+        f"results/smoke/synthetic/measurement/evaluation/{name}/seed-1.parquet" for name in ("sft", "atspeed_s")
+    ]
+    measurement = place.checkout.folder / "results/smoke/synthetic/measurement"
+    logs = place.checkout.folder / "results/smoke/synthetic/logs/evaluate_draft"
+    for path in (measurement / "evaluation").rglob("*.parquet"):
+        path.unlink()
+    for log in logs.rglob("*.log"):
+        log.unlink()
+    begun = place.start(*evaluations, "--retries", "0")
+    wait(lambda: list(measurement.rglob("*.kept")), seconds=120)
+    first = next(measurement.rglob("*.kept")).parent.name
+    second = "sft" if first == "atspeed_s" else "atspeed_s"
+    job = place.frozen("evaluation", f"synthetic/logs/evaluate_draft/{second}/seed-1.log")
+    place.cluster.ask("scancel", job)
+    begun.communicate(timeout=120)
+    assert begun.returncode == 1
+    assert not list((measurement / "evaluation").rglob("seed-1.parquet"))
+
+    place.call(*evaluations)
+    said = {name: (logs / name / "seed-1.log").read_text() for name in (first, second)}
+    assert "finished by an earlier submission, and kept" in said[first]
+    assert "strict lists are the target's own" in said[second]
+    assert all((place.checkout.folder / path).is_file() for path in evaluations)
+    assert not list(measurement.rglob("*.kept"))
 
 
 def test_a_second_call_submits_nothing(run):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from specbeam import submitted
+from specbeam import kept, submitted
 from specbeam.files import remove, replacing
 from snakemake.logging import logger
 
@@ -44,3 +44,4 @@ onstart:
 
 onsuccess:
     submitted.forget(Path(RESULTS))
+    kept.forget(Path(RESULTS))
