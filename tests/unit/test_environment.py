@@ -22,7 +22,7 @@ def test_conda_users_get_the_project_with_its_pins_and_jobs_under_conda_the_pins
     *users, by_pip = USERS["dependencies"]
     *jobs, pins = JOBS["dependencies"]
     assert users == jobs
-    assert by_pip == {"pip": ["-e ."]}
+    assert by_pip == {"pip": ["-e .[slurm]"]}
     assert pins == {"pip": PROJECT["dependencies"]}
 
 

@@ -12,7 +12,7 @@ rule rate_baselines:
         "../envs/specbeam.yml"
     threads: settings.threads.target
     resources:
-        **asks("rate_baselines", gpus=GPU),
+        **asks("rate_baselines", gpus=GPU if settings.baselines.sasrec else 0),
     params:
         code=code("rate_baselines"),
         settings=reads("rate_baselines"),

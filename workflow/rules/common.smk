@@ -39,12 +39,13 @@ def asks(rule, *, gpus=0):
     asked, slurm = settings.resources, settings.resources.slurm
     own = getattr(asked.rules, rule)
     memory, minutes = own.memory_mb or asked.memory_mb, own.runtime_minutes or asked.runtime_minutes
+    on_gpu = GPU and gpus
     exclusive = "--exclusive" if rule == "time_methods" and slurm.exclusive_timing else ""
     cluster = {
-        "slurm_partition": GPU and gpus and slurm.gpu_partition or slurm.partition,
+        "slurm_partition": on_gpu and slurm.gpu_partition or slurm.partition,
         "slurm_account": slurm.account,
-        "qos": slurm.qos,
-        "constraint": slurm.constraint,
+        "qos": on_gpu and slurm.gpu_qos or slurm.qos,
+        "constraint": on_gpu and slurm.gpu_constraint or slurm.constraint,
         "slurm_extra": f"{slurm.extra or ''} {exclusive}".strip(),
     }
     return {

@@ -65,7 +65,11 @@ class SlurmSettings(Section):
     """Of jobs with a GPU; null: `partition`."""
     account: str | None = None
     qos: str | None = None
+    gpu_qos: str | None = None
+    """Of jobs with a GPU; null: `qos`."""
     constraint: str | None = None
+    gpu_constraint: str | None = None
+    """Of jobs with a GPU; null: `constraint`."""
     extra: str | None = None
     """More options of sbatch."""
     exclusive_timing: bool = True
