@@ -18,6 +18,7 @@ from specbeam.comparison import movement, report
 from specbeam.errors import SpecbeamError
 from specbeam.measurement import records
 from specbeam.settings import Settings
+from specbeam.stages import stage_values
 
 OBJECTIVES = ("sft", "atspeed_s")
 WIDTHS = (5, 20)
@@ -40,10 +41,12 @@ def run(tmp_path) -> Path:
     (dataset / "summary.csv").touch()
     made = {"format": 1, "stage": "align", "code": "abc", "seeds": {"draft": 1}, "threads": 1, "host": "one"}
     made |= {name: generated.ENVIRONMENT[name] for name in ("commit", "dirty", "versions", "cpu", "device")}
-    files.write_json(dataset / "drafts/sft/seed-1/model.provenance.json", made)
     asked = {"alignment": {"objectives": {name: {} for name in OBJECTIVES}}, "trajectories": {"shards": 1}}
     asked |= {"run": "first", "datasets": ["synthetic"], "measurement": {"beam_widths": list(WIDTHS)}}
-    write_config(folder, Settings.model_validate(asked).model_dump(mode="json"))
+    settings = Settings.model_validate(asked)
+    write_config(folder, settings.model_dump(mode="json"))
+    made |= {"options": {"objective": "sft"}, "settings": stage_values(settings, "align", objective="sft")}
+    files.write_json(dataset / "drafts/sft/seed-1/model.provenance.json", made)
     return folder
 
 
@@ -116,6 +119,12 @@ def test_another_setting_machine_code_or_seed_is_named_with_both_values(run, oth
         "seed, draft": (["1"], ["2"]),
     }
     assert found["other code"] == ["align"]
+
+
+def test_results_of_other_settings_than_the_config_says_are_told(run, other):
+    change(other, "alignment.training.epochs", 7)
+    problems = report.compare(run, other)["problems"]
+    assert problems == {"A": [], "B": ["align: has results of other settings than config.yaml says"]}
 
 
 def test_known_movement_of_acceptance_is_found_with_a_paired_interval(run, other):

@@ -142,7 +142,7 @@ def test_the_objective_of_a_verification_is_held_against_each_other_one_paired_o
         parts = [generated.evaluation(name, seed=seed).query("verification == 'strict' and K == 20") for seed in (1, 2)]
         levels[name] = sum(part["accepted"].sum() / part["rounds"].sum() for part in parts) / 2
     lead, low, high = map(float, re.findall(r"[+-][\d.]+", table[2].split(" | ")[5]))
-    assert lead == round(levels["atspeed_s"] - levels["sft"], 2)
+    assert lead == round(levels["atspeed_s"] - levels["sft"], 3)
     assert low < lead < high
 
 

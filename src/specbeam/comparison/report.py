@@ -51,7 +51,11 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     moved = [_moved(dataset, *runs) for dataset in shared]
     found["movement"] = pd.concat(moved) if moved else pd.DataFrame(columns=["dataset", *movement.COLUMNS])
     found["problems"] = {
-        name: [*(f"{path} is missing" for path in run.missing()), *run.problems]
+        name: [
+            *(f"{path} is missing" for path in run.missing()),
+            *(f"{stage}: has results of other settings than config.yaml says" for stage in run.other_settings()),
+            *run.problems,
+        ]
         for name, run in zip("AB", runs, strict=True)
     }
     return found

@@ -14,6 +14,8 @@ import yaml
 from specbeam import files, job_provenance
 from specbeam.errors import SpecbeamError
 from specbeam.measurement import records
+from specbeam.settings import parse
+from specbeam.stages import stage_values
 
 RESULTS = Path("results")
 _KINDS = {"evaluation": "measurement/evaluation/*/seed-*.parquet", "timing": "measurement/timing/K*.parquet"}
@@ -100,6 +102,24 @@ class Run:
                     f"{name}: expected format {job_provenance.FORMAT}, got {value.get('format')!r}, of another specbeam"
                 )
         return found
+
+    def other_settings(self) -> list[str]:
+        """Stages with results of other settings than `config`, which a later call changed without making all anew."""
+        try:
+            settings = parse(self.config, source=str(self.folder / "config.yaml"))
+        except SpecbeamError as error:
+            self._problem(f"settings of results are not compared with config.yaml: {error}")
+            return []
+        found = {}
+        for name, made in self.provenances().items():
+            objective = made["options"].get("objective")
+            of_another = objective is not None and objective not in settings.alignment.objectives
+            if "ablations" in Path(name).parts or of_another:
+                continue
+            asked = dict(_flat(stage_values(settings, made["stage"], objective=objective)))
+            if any(asked.get(path, value) != value for path, value in _flat(made["settings"])):
+                found[made["stage"]] = None
+        return list(found)
 
     def facts(self) -> dict[str, list[str]]:
         """What made the results: commit, versions, machine and seeds, each with all values that occur."""

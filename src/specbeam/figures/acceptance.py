@@ -59,7 +59,7 @@ def _leads(evaluation: pd.DataFrame, own: str) -> Iterator[str]:
     yield _line(["---"] * (len(beam_widths) + 1))
     for other in others:
         leads = (difference_of_ratios(ratios[other, k], ratios[own, k]) for k in beam_widths)
-        yield _line([f"`{other}`", *("{:+.2f} ({:+.2f} to {:+.2f})".format(*lead) for lead in leads)])
+        yield _line([f"`{other}`", *("{:+.3f} ({:+.3f} to {:+.3f})".format(*lead) for lead in leads)])
     yield ""
 
 
