@@ -1,52 +1,32 @@
-"""After a finished run: nothing is done twice, and an edit runs again exactly what depends on it."""
+"""After a finished run: nothing is done twice, and a change runs again what docs/reruns.md says."""
 
 import json
+import re
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
-from specbeam.stages import FIGURES
+from checkouts import ROOT
 
 pytestmark = pytest.mark.slow
 
-OF_LOSSES = {"agreement", "loss"}
-OF_EVALUATION = {"accepted", "levels", "calls", "trees", "recall", "pareto"}
-OF_TIMING = {"speedup", "phases", "pareto"}
-OF_MEASUREMENT = len(OF_EVALUATION | OF_TIMING | {"example"})
-OF_TRAINING = len(OF_LOSSES) + OF_MEASUREMENT
-SHOWN = {"summarise_run": 1, "write_page": 1}
+RUN = "results/smoke/synthetic"
 
-FROM_ALIGNMENT = {
-    "align_draft": 6,
-    "evaluate_draft": 6,
-    "time_methods": 2,
-    "record_search": 1,
-    "plot_figure": OF_TRAINING,
-    **SHOWN,
-}
-FROM_TARGET = {
-    "train_target": 1,
-    "recommend_items": 1,
-    "record_trajectories": 2,
-    "record_validation": 1,
-    **FROM_ALIGNMENT,
-}
-FROM_EVALUATION = {"evaluate_draft": 6, "plot_figure": len(OF_EVALUATION), **SHOWN}
-FROM_TIMING = {"time_methods": 2, "plot_figure": len(OF_TIMING), **SHOWN}
-EVERYTHING = {
-    "generate_synthetic": 1,
-    "prepare_dataset": 1,
-    "rate_baselines": 1,
-    "train_draft": 1,
-    **FROM_TARGET,
-    "plot_figure": len(FIGURES),
-}
-ANOTHER_SEED = {
-    "train_draft": 1,
-    "align_draft": 6,
-    "evaluate_draft": 6,
-    "plot_figure": len(OF_LOSSES | OF_EVALUATION),
-    **SHOWN,
-}
+
+def documented(section):
+    """(what is changed, how, rule -> jobs) of each row of the table in a section of docs/reruns.md."""
+    text = (ROOT / "docs/reruns.md").read_text(encoding="utf-8")
+    table = re.search(rf"^## {section}$.*?^(\|.*?)\n\n", f"{text}\n", flags=re.MULTILINE | re.DOTALL)[1]
+    head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    rules = [name.replace(" ", "_") for name in head[2:]]
+    for change, how, *counts in rows:
+        yield change, how, {rule: int(jobs) for rule, jobs in zip(rules, counts, strict=True) if jobs}
+
+
+def rows(section):
+    return [pytest.param(how.strip("`"), jobs, id=change) for change, how, jobs in documented(section)]
 
 
 def test_a_second_call_does_nothing(finished):
@@ -56,8 +36,7 @@ def test_a_second_call_does_nothing(finished):
 def test_the_run_leaves_figures_table_logs_and_its_resolved_config(finished):
     run = finished.folder / "results/smoke"
     assert (run / "config.yaml").read_text().startswith("run: smoke")
-    figures = [f"figures/{name}.{form}" for name in FIGURES for form in ("png", "svg", "csv", "txt")]
-    for path in ("summary.txt", "summary.csv", *figures):
+    for path in ("summary.txt", "summary.csv", "figures/speedup.png", "figures/speedup.svg", "figures/speedup.csv"):
         assert (run / "synthetic" / path).stat().st_size > 0
     assert (run / "synthetic/acceptance.md").stat().st_size > 0
     assert (run / "synthetic/logs/align_draft/sft/seed-1.log").exists()
@@ -75,81 +54,23 @@ def test_nothing_runs_beside_a_timing_job(finished):
         assert beside == ["time_methods"]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        ("seed: 1", "seed: 2", EVERYTHING),
-        ("users: 300", "users: 301", EVERYTHING),
-        ("seeds: [1]", "seeds: [1, 2]", ANOTHER_SEED),
-        ("seeds: [1]", "seeds: [2]", {**ANOTHER_SEED, **FROM_ALIGNMENT}),
-        ("hidden_size: 32", "hidden_size: 64", FROM_TARGET),
-        (
-            "trajectories: {beam_width: 5, shards: 2, users: 40}",
-            "trajectories: {beam_width: 5, shards: 2, users: 41}",
-            {"record_trajectories": 2, **FROM_ALIGNMENT},
-        ),
-        (
-            "measurement:",
-            "decoding: {constraint: position}\nmeasurement:",
-            {
-                "recommend_items": 1,
-                "evaluate_draft": 6,
-                "time_methods": 2,
-                "record_search": 1,
-                "plot_figure": OF_MEASUREMENT,
-                **SHOWN,
-            },
-        ),
-        ("hidden_size: 16", "hidden_size: 32", {"train_draft": 1, **FROM_ALIGNMENT}),
-        ("plans: [flat, completed]", "plans: [flat]", FROM_EVALUATION),
-        (
-            "atspeed_s: {}",
-            "atspeed_s: {alpha: 0.5}",
-            {**FROM_ALIGNMENT, "align_draft": 1, "evaluate_draft": 1},
-        ),
-        ("repeats: 2", "repeats: 3", FROM_TIMING),
-        ("users: 8", "users: 9", FROM_EVALUATION),
-        ("timing: 1}", "timing: 2}", FROM_TIMING),
-        ("evaluation: 1", "evaluation: 2", {}),
-        ("datasets:", "source: {mirror: elsewhere}\ndatasets:", {}),
-    ],
-)
-def test_a_changed_setting_runs_again_what_reads_it(finished, old, new, expected):
-    with finished.edit("config/smoke.yaml", old, new):
-        assert finished.planned() == expected
+@pytest.mark.parametrize(("edit", "jobs"), rows("Settings"))
+def test_a_changed_setting_runs_again_what_is_documented(finished, edit, jobs):
+    config = "config/smoke.yaml"
+    old, _, new = edit.partition("` to `")
+    if edit.startswith("add"):
+        old = (finished.folder / config).read_text()
+        new = f"{old}{edit.removeprefix('add `')}\n"
+    with finished.edit(config, old, new):
+        assert finished.planned() == jobs
 
 
-def test_a_new_beam_width_times_only_that_one(finished):
-    with finished.edit("config/smoke.yaml", "beam_widths: [1, 5]", "beam_widths: [1, 3, 5]"):
-        planned = finished.planned()
-    assert planned == {
-        "recommend_items": 1,
-        "rate_baselines": 1,
-        "evaluate_draft": 6,
-        "time_methods": 1,
-        "record_search": 1,
-        "plot_figure": OF_MEASUREMENT,
-        **SHOWN,
-    }
-
-
-@pytest.mark.parametrize(
-    ("module", "expected"),
-    [
-        ("figures/phases.py", {"plot_figure": 1, "write_page": 1}),
-        ("figures/captions.py", {"plot_figure": len(FIGURES), **SHOWN}),
-        ("figures/summary.py", SHOWN),
-        ("measurement/timing.py", FROM_TIMING),
-        ("alignment/train.py", FROM_ALIGNMENT),
-        ("settings/__init__.py", {}),
-        ("cli.py", {}),
-    ],
-)
-def test_changed_library_code_runs_again_the_stages_that_use_it(finished, module, expected):
+@pytest.mark.parametrize(("module", "jobs"), rows("Code"))
+def test_changed_library_code_runs_again_what_is_documented(finished, module, jobs):
     file = f"src/specbeam/{module}"
     text = (finished.folder / file).read_text()
     with finished.edit(file, text, f"{text}\n\ndef added_by_a_test() -> int:\n    return 1\n"):
-        assert finished.planned() == expected
+        assert finished.planned() == jobs
 
 
 def test_comments_and_docstrings_of_the_library_run_nothing_again(finished):
@@ -166,3 +87,46 @@ def test_comments_and_docstrings_of_the_library_run_nothing_again(finished):
     finally:
         for edit in edits:
             edit.__exit__()
+
+
+@contextmanager
+def gone(path):
+    aside = path.with_name(f"{path.name}.aside")
+    path.rename(aside)
+    try:
+        yield
+    finally:
+        aside.rename(path)
+
+
+@pytest.mark.parametrize(("result", "jobs"), rows("Deleted results"))
+def test_a_deleted_result_is_made_again_as_documented(finished, result, jobs):
+    with gone(finished.folder / RUN / result):
+        assert finished.planned() == jobs
+
+
+def test_a_change_that_asks_for_a_deleted_shard_runs_again_all_that_came_from_it(finished):
+    shard = finished.folder / RUN / "trajectories/train-0.safetensors"
+    with gone(shard), finished.edit("config/smoke.yaml", "atspeed_s: {}", "atspeed_s: {alpha: 0.5}"):
+        planned = finished.planned()
+    assert (planned["record_trajectories"], planned["align_draft"]) == (1, 6)
+
+
+@pytest.mark.mirror
+def test_a_second_data_set_is_computed_alone(finished, mirror, tmp_path):
+    """Planned to the end, and computed as far as it takes seconds."""
+    place = replace(finished, folder=tmp_path / "checkout")
+    shutil.copytree(finished.folder, place.folder, symlinks=True)
+    made = {path: path.stat().st_mtime_ns for path in (place.folder / RUN).rglob("*")}
+    with place.edit("config/smoke.yaml", "[synthetic]", "[synthetic, games]"):
+        plan = place.snakemake("--dry-run", "--quiet", "host").stdout
+        prepared = place.snakemake("prepare", SPECBEAM_MIRROR=str(mirror)).stdout
+
+    assert set(re.findall(r"^Job \d+: (\w+): ", plan, flags=re.MULTILINE)) == {"games"}
+    assert re.findall(r"^Job \d+: (.*) \(", prepared, flags=re.MULTILINE) == [
+        "games: download and verify",
+        "games: prepare splits, catalogue and tokenizer",
+    ]
+    assert (place.folder / "results/smoke/games/prepared/statistics.csv").is_file()
+    assert {path: path.stat().st_mtime_ns for path in (place.folder / RUN).rglob("*")} == made
+    assert place.planned() == {}
