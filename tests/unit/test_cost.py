@@ -39,7 +39,7 @@ PROMPT = 1 + 6 * 3
 JOBS = {
     "generate_synthetic": 1, "prepare_dataset": 1, "rate_baselines": 1, "train_target": 1, "recommend_items": 1,
     "record_trajectories": 2, "record_validation": 1, "train_draft": 2, "align_draft": 4, "evaluate_draft": 4,
-    "time_methods": 2, "plot_figure": 6, "summarise_run": 1,
+    "record_search": 1, "time_methods": 2, "plot_figure": 12, "summarise_run": 1,
 }  # fmt: skip
 TOOK = {rule: Taken(count, seconds=9.0, cpu_seconds=6.0, memory_mb=500, bytes=1000) for rule, count in JOBS.items()}
 SETTINGS = parse(CONFIG)

@@ -1,14 +1,21 @@
 """Every config resolves to a plan, every name that a user can guess is a target, and mistakes stop with one message."""
 
 import fcntl
+from collections import Counter
 
 import pytest
 
 from specbeam import settings
+from specbeam.cost.facts import Facts
+from specbeam.cost.work import Workload
 from specbeam.stages import FIGURES
 
 DRAFTS = {"train_draft", "align_draft", "evaluate_draft"}
 STAGES = ("download", "prepare", "target", "trajectories", "alignment", "measurement", "figures")
+FACTS = Facts(
+    users=9, train=9, valid=9, test=9, items=9, interactions=90, alphabets=(3, 3, 3, 3), prefixes=(3, 6, 9, 9)
+)
+"""Of any data set: the number of jobs does not depend on them."""
 
 
 @pytest.mark.parametrize(
@@ -26,6 +33,8 @@ def test_each_config_resolves_to_every_stage(checkout, config):
     assert planned["time_methods"] == datasets * len(run.measurement.beam_widths)
     assert planned["plot_figure"] == datasets * len(FIGURES)
     assert planned["summarise_run"] == datasets
+    assert planned.pop("write_page") == 1
+    assert planned == Counter(job.rule for name in run.datasets for job in Workload(run, name, FACTS).jobs())
 
 
 def test_real_data_are_downloaded_and_synthetic_data_generated(checkout):

@@ -27,6 +27,7 @@ RULES = {
     "train_draft": (("train_draft",), ("drafts/base/*/model/*",)),
     "align_draft": (("align",), ("drafts/[!b]*/*/model/*",)),
     "evaluate_draft": (("evaluate",), ("measurement/evaluation/*/*.parquet", "measurement/trees/*/*.parquet")),
+    "record_search": (("record_search",), ("measurement/example.json",)),
     "time_methods": (("time",), ("measurement/timing/*.parquet",)),
     "plot_figure": (FIGURES, ("figures/*",)),
     "summarise_run": (("summarise",), ("summary.*", "acceptance.md")),

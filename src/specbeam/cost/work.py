@@ -59,7 +59,7 @@ class Job:
 
 
 class Workload:
-    """A config's jobs on one data set. Variants of ablations are not counted."""
+    """A config's jobs on one data set. Variants of ablations are not counted, nor the run's page."""
 
     def __init__(self, settings: Settings, dataset: str, facts: Facts) -> None:
         """Raises SpecbeamError for models whose size is not known (specbeam.cost.models)."""
@@ -84,6 +84,7 @@ class Workload:
             "train_draft": "draft",
             "align_draft": "draft",
             "evaluate_draft": "evaluation",
+            "record_search": "evaluation",
             "time_methods": "timing",
         }
         return getattr(self.settings.threads, of_stage[job.rule]) if job.rule in of_stage else 1
@@ -96,9 +97,9 @@ class Workload:
         size = {"units": self.facts.interactions, "stored": self.facts.interactions}
         yield Job("generate_synthetic" if self.dataset == "synthetic" else "download_source", "raw", **size)
         yield Job("prepare_dataset", "prepared", ("raw",), **size)
-        yield Job(
-            "rate_baselines", "baselines", ("prepared",), units=(self.facts.train + self.facts.test) * self.facts.items
-        )
+        sasrec = self.settings.baselines.sasrec
+        trained = sum(self.facts.train * each.epochs for each in sasrec.candidates()) if sasrec else 0
+        yield Job("rate_baselines", "baselines", ("prepared",), units=(self.facts.test + trained) * self.facts.items)
 
     def _of_target(self) -> Iterator[Job]:
         own, facts = self.settings.target, self.facts
@@ -155,6 +156,10 @@ class Workload:
             reading = {"target": _batched(target), "draft": _batched(draft), "stored": rows}
             yield Job("evaluate_draft", f"evaluated/{name}", ("target", name), **reading, **how)
         drafts = tuple(f"{objective}/{s.draft.seeds[0]}" for objective in s.alignment.objectives)
+        widest = max(measured.draft_beam_widths)
+        yield Job(
+            "record_search", "example", ("target", drafts[0]), self._verified(widest), self._drafted(widest), **how
+        )
         lists = measured.timing_users * (measured.repeats + 2)
         for k in measured.beam_widths:
             widths = [n for n in measured.draft_beam_widths if n >= k] * len(measured.verifications) * len(drafts)
@@ -170,12 +175,14 @@ class Workload:
         evaluated = tuple(f"evaluated/{name}" for name in drafts)
         timed = tuple(f"timed/{k}" for k in s.measurement.beam_widths)
         shown = {
-            "speedup": timed,
-            "phases": timed,
-            "accepted": evaluated,
-            "trees": evaluated,
+            **dict.fromkeys(("speedup", "phases"), timed),
+            **dict.fromkeys(("accepted", "levels", "calls", "trees"), evaluated),
+            "pareto": (*evaluated, *timed),
             "recall": (*evaluated, "lists", "baselines"),
+            "agreement": tuple(drafts),
             "loss": ("target", *drafts),
+            "trie": ("prepared",),
+            "example": ("example",),
         }
         yield from (Job("plot_figure", f"figure/{name}", after) for name, after in shown.items())
         yield Job("summarise_run", "summary", (*timed, *evaluated, "lists", "baselines"))
