@@ -38,7 +38,7 @@ ASKED = {
     "prepare_dataset": [("4000M", 60, "1", "0", "cpu")],
     "train_target": [MODELS],
     "recommend_items": [MODELS],
-    "rate_baselines": [MODELS],
+    "rate_baselines": [("1000M", 50, "1", "0", "cpu")],  # without SASRec
     "record_trajectories": [MODELS] * 2,
     "record_validation": [MODELS],
     "train_draft": [MODELS],
