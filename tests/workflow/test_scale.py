@@ -18,8 +18,8 @@ def grid(checkout, monkeypatch):
     text = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
     recipe = next(code for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "ablations" in code)
     monkeypatch.chdir(checkout.folder)
-    assert "range(1, 25)" in recipe
-    exec(recipe.replace("range(1, 25)", "range(9, 11)"), {})
+    assert "range(8, 32)" in recipe
+    exec(recipe.replace("range(8, 32)", "range(29, 31)"), {})
     return checkout
 
 
