@@ -18,6 +18,9 @@ from specbeam.files import read_json, write_json
 TOKEN = re.compile(r"<[^<>\s]+>")
 """What an identifier token looks like: angle brackets around anything but brackets and spaces."""
 
+HALF = re.compile(r"[\ud800-\udfff]")
+"""Code points that JSON can hold, and no file or tokenizer."""
+
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
 """Names that a tokenizer needs for itself; no identifier may use them."""
 
@@ -110,24 +113,34 @@ class Catalogue:
 def _item_id(key: Any, *, source: str) -> int:
     if isinstance(key, int) and not isinstance(key, bool):
         item = key
-    elif isinstance(key, str) and re.fullmatch(r"[0-9]+", key):
+    elif isinstance(key, str) and re.fullmatch(r"[0-9]{1,18}", key):
         item = int(key)
     else:
         item = -1
     if item < 0:
-        raise SpecbeamError(f"{source}: expected whole item ids from 0 on, got {key!r}")
+        raise SpecbeamError(f"{source}: expected whole item ids from 0 on, got {_short(key)} (at most 18 digits)")
     return item
 
 
 def _well_formed(tokens: Any, *, where: str) -> tuple[str, ...]:
     if isinstance(tokens, str) or not isinstance(tokens, Sequence) or not tokens:
-        raise SpecbeamError(f'{where}: expected a list of tokens like ["<a_1>", "<b_2>"], got {tokens!r}')
+        raise SpecbeamError(f'{where}: expected a list of tokens like ["<a_1>", "<b_2>"], got {_short(tokens)}')
     for position, token in enumerate(tokens, start=1):
         if not isinstance(token, str) or not TOKEN.fullmatch(token):
-            raise SpecbeamError(f"{where}: token {position} should look like <a_1> (no spaces inside), got {token!r}")
+            raise SpecbeamError(
+                f"{where}: token {position} should look like <a_1> (no spaces inside), got {_short(token)}; rename it"
+            )
+        if HALF.search(token):
+            raise SpecbeamError(f"{where}: token {position} is {token!r}, with half a character; rename it")
         if token in SPECIAL_TOKENS:
             raise SpecbeamError(f"{where}: token {position} is {token!r}, which the tokenizer needs itself; rename it")
     return tuple(tokens)
+
+
+def _short(value: Any) -> str:
+    """What came, for a message."""
+    shown = repr(value)
+    return shown if len(shown) <= 200 else f"{shown[:200]}..."
 
 
 def _check_lengths(identifiers: Mapping[int, tuple[str, ...]], *, source: str) -> None:
@@ -136,5 +149,5 @@ def _check_lengths(identifiers: Mapping[int, tuple[str, ...]], *, source: str) -
         if len(tokens) != len(first):
             raise SpecbeamError(
                 f"{source}: expected the same number of tokens for every item; item {first_item} has {len(first)}, "
-                f"item {item} has {len(tokens)} ({''.join(tokens)})"
+                f"item {item} has {len(tokens)} ({_short(''.join(tokens))})"
             )

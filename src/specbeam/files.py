@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,14 +47,39 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; a missing or malformed file raises SpecbeamError naming the file and the place."""
+def read_text(path: Path, *, expected: str, encoding: str = "utf-8") -> str:
+    """The text of a file, with line ends of any kind as newlines.
+
+    Raises SpecbeamError that names the file, says what is `expected` there, and where the first wrong byte stands.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return Path(path).read_text(encoding=encoding)
     except FileNotFoundError:
-        raise SpecbeamError(f"{path}: expected a JSON file here, found none") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SpecbeamError(f"{path}: not valid JSON ({error})") from error
+        raise SpecbeamError(f"{path}: expected {expected} here, found none") from None
+    except OSError as error:
+        raise SpecbeamError(f"{path}: expected {expected} that can be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        byte, line = error.object[error.start], error.object.count(b"\n", 0, error.start) + 1
+        raise SpecbeamError(
+            f"{path}: expected {expected} in {encoding.upper()}, got the byte {byte:#04x} at offset {error.start}, line "
+            f"{line}; save it as plain text"
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a missing or malformed file, or a key that is there twice, raises SpecbeamError with file and place."""
+    text = read_text(path, expected="a JSON file")
+    try:
+        return json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, path))
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
+        raise SpecbeamError(f"{path}: not valid JSON ({error}); mend it there, or make the file again") from error
+
+
+def _once(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    if len(values := dict(pairs)) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise SpecbeamError(f"{path}: the key {json.dumps(twice[:80])} is there twice; keep one of them")
+    return values
 
 
 def remove(path: Path) -> None:

@@ -4,6 +4,7 @@ A text file holds one user a line, `user item item ...`, ids counted from 1; a l
 interactions in that split. Inside specbeam users and items are counted from 0.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import pyarrow.parquet as pq
 
 from specbeam.data import SPLITS, Split, file_of
 from specbeam.errors import SpecbeamError
-from specbeam.files import replacing
+from specbeam.files import read_text, replacing
 
+LONGEST_ID = 18
+"""Digits of a number that surely fits 64 bits."""
+SPACES = re.compile(" +")
 SCHEMA = pa.schema([("user", pa.int64()), *((split, pa.list_(pa.int64())) for split in SPLITS)])
 
 
@@ -90,17 +94,13 @@ def _test_pair(train: list[int], valid: list[int], test: list[int]) -> tuple[lis
 
 def _read_split(path: Path) -> dict[int, list[int]]:
     """User -> items of one text file, both 0-based."""
-    try:
-        text = path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        raise SpecbeamError(f"{path}: expected a text file of `user item item ...` lines here, found none") from None
-    except UnicodeDecodeError as error:
-        raise SpecbeamError(f"{path}: expected plain digits, got the byte {_bad_byte(error)}") from None
+    text = read_text(path, expected="a text file of `user item item ...` lines", encoding="ascii")
     sequences: dict[int, list[int]] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines also splits at control characters
+        words = line.replace("\t", " ").strip(" ")
+        if not words:
             continue
-        user, *items = _zero_based(line.split(), where=f"{path}:{number}")
+        user, *items = _zero_based(SPACES.split(words), where=f"{path}:{number}")
         if user in sequences:
             raise SpecbeamError(f"{path}:{number}: user {user + 1} is listed twice; expected one line a user")
         sequences[user] = items
@@ -108,12 +108,11 @@ def _read_split(path: Path) -> dict[int, list[int]]:
 
 
 def _zero_based(words: list[str], *, where: str) -> list[int]:
-    ids = [int(word) - 1 if word.isdigit() else -1 for word in words]
+    ids = [int(word) - 1 if word.isdigit() and len(word) <= LONGEST_ID else -1 for word in words]
     if min(ids) < 0:
         wrong = words[next(place for place, number in enumerate(ids) if number < 0)]
-        raise SpecbeamError(f"{where}: expected whole ids from 1 on, separated by spaces, got {wrong!r}")
+        raise SpecbeamError(
+            f"{where}: expected whole ids from 1 on, of at most {LONGEST_ID} digits, separated by spaces, got "
+            f"{wrong[:80]!r}; correct or remove it"
+        )
     return ids
-
-
-def _bad_byte(error: UnicodeDecodeError) -> str:
-    return f"{error.object[error.start]:#04x} at offset {error.start}"
