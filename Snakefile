@@ -11,6 +11,7 @@ import re
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 from specbeam.errors import SpecbeamError
+from specbeam.files import read_yaml
 from specbeam.settings import parse as validated
 
 min_version("9.27")
@@ -24,6 +25,8 @@ if not workflow.config_settings.configfiles:
 
 
 try:
+    for path in workflow.configfiles:
+        read_yaml(path)  # refuses keys that are there twice, of which Snakemake takes the last
     settings = validated(config, source=", ".join(map(str, workflow.configfiles)))
 except SpecbeamError as error:
     raise WorkflowError(str(error)) from None

@@ -32,7 +32,7 @@ def cases(number: int) -> settings:
 
 
 def read(reader: str, function: Callable[[], Any], *, names: str | Path | None = None) -> Any:
-    """What `function` returns, or None where it refuses its input by a short SpecbeamError that says `names`.
+    """What `function` returns, or None where it refuses its input: by None, or by a short SpecbeamError with `names`.
 
     Whatever else it raises fails the test.
     """
@@ -44,7 +44,7 @@ def read(reader: str, function: Callable[[], Any], *, names: str | Path | None =
         assert len(message) < LONGEST_MESSAGE, f"{len(message)} characters: {message[:200]}"
         COUNTS[reader, "refused"] += 1
         return None
-    COUNTS[reader, "read"] += 1
+    COUNTS[reader, "refused" if found is None else "read"] += 1
     return found
 
 

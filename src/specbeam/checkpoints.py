@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from specbeam import sealed
 from specbeam.digest import code_digest
-from specbeam.files import replacing
+from specbeam.errors import SpecbeamError
 from specbeam.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -81,30 +80,31 @@ class Checkpoints:
             return None
         try:
             return self._read()
-        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            log.warning("%s: %s cannot be read (%r): training from the start", self._name, self._folder, error)
+        except SpecbeamError as error:
+            log.warning("%s: %s cannot be read (%s): training from the start", self._name, self._folder, error)
             return None
 
     def _read(self) -> Saved | None:
-        with safe_open(self._folder / LAST, "pt") as file:
-            header = file.metadata()
-            job, progress = json.loads(header["job"]), json.loads(header["progress"])
-            if other := sorted(key for key in job.keys() | self._job if job.get(key) != self._job.get(key)):
-                log.info("%s: %s is of a job with other %s: training from the start", self._name, self._folder,
-                         ", ".join(other))  # fmt: skip
-                return None
-            best = None if header["best"] == "none" else self._folder / header["best"]
-            if progress["finished"] and not best.exists():
-                log.info("%s: %s is of a finished job: training from the start", self._name, self._folder)
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Saved(tensors, progress, load_file(best) if best else None)
+        tensors, header = sealed.read(self._folder / LAST)
+        job = json.loads(header["job"])
+        if other := sorted(key for key in job.keys() | self._job if job.get(key) != self._job.get(key)):
+            log.info("%s: %s is of a job with other %s: training from the start", self._name, self._folder,
+                     ", ".join(other))  # fmt: skip
+            return None
+        progress = json.loads(header["progress"])
+        best = None if header["best"] == "none" else self._folder / header["best"]
+        if progress["finished"] and not best.exists():
+            log.info("%s: %s is of a finished job: training from the start", self._name, self._folder)
+            return None
+        weights, texts = sealed.read(best) if best else (None, header)
+        if texts["job"] != header["job"]:  # a kill between another job's two files left this one
+            raise SpecbeamError(f"{best}: is of another job")
+        return Saved(tensors, progress, weights)
 
     def write_best(self, epoch: int, weights: Mapping[str, Tensor]) -> None:
         """Keep the weights of an epoch that is better than those before it; the next `write` names it."""
         if self._writes:
-            with replacing(self._folder / _best(epoch)) as temporary:
-                save_file(dict(weights), temporary)
+            sealed.write(self._folder / _best(epoch), weights, {"job": json.dumps(self._job)})
 
     def write(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any], *, best_epoch: int | None) -> None:
         """Replace the state; `best_epoch` is None before the first epoch's end."""
@@ -112,8 +112,7 @@ class Checkpoints:
             return
         best = "none" if best_epoch is None else _best(best_epoch)
         header = {"job": json.dumps(self._job), "progress": json.dumps(progress), "best": best}
-        with replacing(self._folder / LAST) as temporary:
-            save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, header)
+        sealed.write(self._folder / LAST, tensors, header)
         settle(self._folder, keep=best)
         self._written = time.monotonic()
 

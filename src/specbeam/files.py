@@ -9,7 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from specbeam.errors import SpecbeamError
+
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
+"""What PyYAML raises: besides its own, whatever its makers of dates and numbers stumble over."""
 
 
 @contextmanager
@@ -61,24 +66,56 @@ def read_text(path: Path, *, expected: str, encoding: str = "utf-8") -> str:
     except UnicodeDecodeError as error:
         byte, line = error.object[error.start], error.object.count(b"\n", 0, error.start) + 1
         raise SpecbeamError(
-            f"{path}: expected {expected} in {encoding.upper()}, got the byte {byte:#04x} at offset {error.start}, line "
-            f"{line}; save it as plain text"
+            f"{path}: expected {expected} in {encoding.upper()}, got the byte {byte:#04x} at offset {error.start}, "
+            f"line {line}; save it as plain text"
         ) from error
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a missing or malformed file, or a key that is there twice, raises SpecbeamError with file and place."""
-    text = read_text(path, expected="a JSON file")
+    """Read JSON; what is missing, malformed or has a key twice raises SpecbeamError with file and place."""
+    return parse_json(read_text(path, expected="a JSON file"), source=str(path))
+
+
+def parse_json(text: str, *, source: str) -> Any:
+    """Parse JSON; raises SpecbeamError, beginning with `source`, for malformed text and keys that are there twice."""
     try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, path))
+        return json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, source))
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
-        raise SpecbeamError(f"{path}: not valid JSON ({error}); mend it there, or make the file again") from error
+        raise SpecbeamError(f"{source}: not valid JSON ({error}); mend it there, or make it again") from error
 
 
-def _once(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values.
+
+    Raises SpecbeamError, naming file and line, if it is missing, malformed, something else or has a key twice.
+    """
+    text = read_text(path, expected="a config file")
+    try:
+        values = yaml.load(text, _OnceLoader)
+    except YAML_ERRORS as error:
+        raise SpecbeamError(f"{path}: not valid YAML ({error})") from error
+    if not isinstance(values, dict):
+        raise SpecbeamError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
+    return values
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """YAML of plain values, in which no key is there twice: PyYAML takes the last, and says nothing."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and (key.tag, key.value) in seen:
+                raise yaml.composer.ComposerError(None, None, f"{key.value[:80]!r} is there twice", key.start_mark)
+            seen.add((key.tag, key.value if isinstance(key.value, str) else None))
+        return node
+
+
+def _once(pairs: list[tuple[str, Any]], source: str) -> dict[str, Any]:
     if len(values := dict(pairs)) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise SpecbeamError(f"{path}: the key {json.dumps(twice[:80])} is there twice; keep one of them")
+        raise SpecbeamError(f"{source}: the key {json.dumps(twice[:80])} is there twice; keep one of them")
     return values
 
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from specbeam import settings
 from specbeam.errors import SpecbeamError
+from specbeam.files import read_yaml
 
 DEFAULT_OBJECTIVE = "atspeed_s"
 """The draft that is taken when none is asked for, if the run has it."""
@@ -32,11 +31,17 @@ class FinishedRun:
                     f"{folder}: expected a data set's folder of a finished run, such as results/default/synthetic; "
                     f"{part} is missing"
                 )
-        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+        values = read_yaml(config)
         # the other sections may be of an older version, and nothing here depends on them
-        parts = {name: values[name] for name in ("seed", "device", "prompt", "decoding")}
-        parts |= {"target": {"model": values["target"]["model"]}}
-        parts |= {"draft": {name: values["draft"][name] for name in ("model", "seeds") if name in values["draft"]}}
+        try:
+            parts = {name: values[name] for name in ("seed", "device", "prompt", "decoding")}
+            parts |= {"target": {"model": values["target"]["model"]}}
+            parts |= {"draft": {name: values["draft"][name] for name in ("model", "seeds") if name in values["draft"]}}
+        except (KeyError, TypeError) as error:
+            raise SpecbeamError(
+                f"{config}: expected the resolved settings of a run, as Snakemake writes them; there is something "
+                f"wrong at {error}; run the config again, or take the file from a copy"
+            ) from error
         return cls(folder, settings.parse(parts, source=str(config)))
 
     @property

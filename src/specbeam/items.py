@@ -34,7 +34,7 @@ class Items:
         the item, for what is no sequence of token ids, and if there is no item.
         """
         named = identifiers.items() if isinstance(identifiers, Mapping) else enumerate(_plain(identifiers))
-        return cls._collected((f"item {item!r}", item, tokens) for item, tokens in named)
+        return cls._collected(((f"item {item!r}", item, tokens) for item, tokens in named), "items")
 
     @classmethod
     def of_table(cls, table: Any, *, item: str = "item", tokens: str | Sequence[str] = "tokens") -> "Items":
@@ -57,10 +57,10 @@ class Items:
         named = []
         for number, (key, *cells) in enumerate(rows, start=1):
             where = f"{source}: row {number}"
-            if pd.isna(key):
-                raise SpecbeamError(f"{where}: expected an item id, found none")
+            if not pd.api.types.is_scalar(key) or pd.isna(key):
+                raise SpecbeamError(f"{where}: expected an item id, found {'none' if _empty(key) else repr(key)[:200]}")
             named.append((where, key, _of_cell(cells[0]) if isinstance(tokens, str) else _of_cells(cells, where)))
-        return cls._collected(named)
+        return cls._collected(named, source)
 
     @classmethod
     def of_catalogue(cls, catalogue: Catalogue, tokenizer: Any) -> "Items":
@@ -76,7 +76,7 @@ class Items:
         return cls.of({item: [numbers[token] for token in tokens] for item, tokens in catalogue.identifiers.items()})
 
     @classmethod
-    def _collected(cls, named: Iterable[tuple[str, Any, Any]]) -> "Items":
+    def _collected(cls, named: Iterable[tuple[str, Any, Any]], source: str) -> "Items":
         """From (where it stands, item id, tokens) of each item."""
         bearers: dict[tuple[int, ...], list[Any]] = {}
         seen = set()
@@ -86,7 +86,7 @@ class Items:
             seen.add(item)
             bearers.setdefault(_checked(tokens, where), []).append(item)
         if not bearers:
-            raise SpecbeamError("expected at least one item with an identifier, got none")
+            raise SpecbeamError(f"{source}: expected at least one item with an identifier, got none")
         return cls(list(bearers), [tuple(items) for items in bearers.values()])
 
     def __len__(self) -> int:
@@ -114,11 +114,11 @@ def _checked(tokens: Any, where: str) -> tuple[int, ...]:
     tokens = _plain(tokens)
     if isinstance(tokens, list | tuple) and tokens and all(map(_is_token, tokens)):
         return tuple(map(int, tokens))
-    raise SpecbeamError(f"{where}: expected an identifier of token ids, such as [12, 55, 7], got {tokens!r}")
+    raise SpecbeamError(f"{where}: expected an identifier of token ids, such as [12, 55, 7], got {repr(tokens)[:200]}")
 
 
 def _is_token(value: Any) -> bool:
-    return isinstance(value, int | Integral) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | Integral) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _read(table: Any, columns: list[str]) -> tuple[str, Any]:
@@ -141,6 +141,10 @@ def _read(table: Any, columns: list[str]) -> tuple[str, Any]:
         raise SpecbeamError(f"{path}: cannot read this table: {error}") from error
 
 
+def _empty(cell: Any) -> bool:
+    return pd.api.types.is_scalar(cell) and pd.isna(cell)
+
+
 def _number(cell: Any) -> Any:
     """The token id that a cell holds as text, or as a float (what empty cells make of a column of numbers)."""
     if (isinstance(cell, str) and cell.isdecimal()) or (isinstance(cell, float) and cell.is_integer()):
@@ -155,7 +159,7 @@ def _of_cell(cell: Any) -> Any:
 
 def _of_cells(cells: Sequence[Any], where: str) -> list[Any]:
     """The identifier that several cells hold, one token each."""
-    present = [not pd.isna(cell) for cell in cells]
+    present = [not _empty(cell) for cell in cells]
     if not all(present[: sum(present)]):
         raise SpecbeamError(f"{where}: expected empty cells behind the identifier only, got {list(cells)}")
     return [_number(cell) for cell in cells[: sum(present)]]

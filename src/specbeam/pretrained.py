@@ -20,15 +20,19 @@ SHA256_DIGITS = 64
 
 def tokenizer(name: str, *, revision: str | None) -> Any:
     """The transformers tokenizer of the model `name` (see `files`); raises SpecbeamError if there is none."""
-    folder = files(name, revision=revision, weights=False)
+    return tokenizer_in(files(name, revision=revision, weights=False), of=name, mend="choose another base")
+
+
+def tokenizer_in(folder: Path, *, of: str, mend: str) -> Any:
+    """The transformers tokenizer whose files are in `folder`; SpecbeamError, which ends with `mend`, if it has none."""
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # which is just what the package tokenizers raises
         raise SpecbeamError(
-            f"cannot load the tokenizer of {name}: expected a tokenizer's files, such as tokenizer.json, in {folder}: "
-            f"{error}"
+            f"cannot load the tokenizer of {of}: expected a tokenizer's files, such as tokenizer.json, in {folder}, "
+            f"got {type(error).__name__}: {str(error)[:500]}; {mend}"
         ) from error
 
 

@@ -102,6 +102,8 @@ def _identifier_ids(tokenizer: Any, catalogue: Catalogue) -> np.ndarray:
             f"expected a tokenizer that knows the catalogue's {len(catalogue.tokens)} item tokens; it lacks "
             f"{len(missing)}, {missing[0]} among them: it was made for another catalogue, so prepare the data again"
         )
+    if len({vocabulary[token] for token in catalogue.tokens}) < len(catalogue.tokens):
+        raise SpecbeamError("expected a tokenizer with a number of its own for each item token; prepare the data again")
     return np.array([[vocabulary[token] for token in identifier] for identifier in catalogue.distinct], dtype=np.int64)
 
 

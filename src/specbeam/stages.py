@@ -5,7 +5,6 @@ settings that its stage declares (`stage_values`) and a digest of the modules th
 stage does not declare it cannot read either: `StageSettings` refuses it.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, create_model
 
 from specbeam.errors import SpecbeamError
+from specbeam.files import parse_json
 from specbeam.settings import DraftModelSettings, Section, Settings, describe, load
 
 
@@ -177,10 +177,8 @@ class StageSettings:
         """Read JSON if `text` starts with a brace, else the config file of that name, which is validated whole."""
         if not text.lstrip().startswith("{"):
             return cls(stage, load(Path(text)).model_dump(mode="json"), objective=objective)
-        try:
-            return cls(stage, json.loads(text), objective=objective)
-        except json.JSONDecodeError as error:
-            raise SpecbeamError(f"settings: not valid JSON ({error}); expected JSON, or a config file") from None
+        values = parse_json(text, source="settings")
+        return cls(stage, values, objective=objective)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._view, name)

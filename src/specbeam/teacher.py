@@ -13,21 +13,19 @@ from typing import Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from specbeam import sealed
 from specbeam.decoding.reader import Reader, Scorer
 from specbeam.decoding.tree import ROOT, TokenTree
 from specbeam.errors import SpecbeamError
-from specbeam.files import replacing
 from specbeam.trie import Trie
 
 Mask = Literal["children", "position"]
 """Which tokens a distribution after a prefix is over: those that the trie allows there, or all that any identifier has
 at that position (the authors' masks, which admit items that do not exist)."""
 
-FORMAT = "specbeam trajectories 2"
+FORMAT = "specbeam trajectories 3"
 
 
 @dataclass(frozen=True)
@@ -161,23 +159,23 @@ class Shard:
         """Write a safetensors file, atomically."""
         arrays = {name: value for name, value in vars(self).items() if name != "over"}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"format": FORMAT, "over": self.over})
+        sealed.write(path, tensors, {"format": FORMAT, "over": self.over})
 
     @classmethod
     def load(cls, path: Path) -> "Shard":
         """Read a shard; raises SpecbeamError naming the file if it is missing, damaged or of another kind."""
+        if not Path(path).exists():
+            raise SpecbeamError(f"{path}: expected recorded trajectories here, found none; record them first")
         try:
-            with safe_open(path, "numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise KeyError(f"expected format {FORMAT!r}, found {metadata.get('format')!r}")
-                names = [name for name in cls.__dataclass_fields__ if name != "over"]
-                return cls(**{name: file.get_tensor(name) for name in names}, over=metadata["over"])
-        except FileNotFoundError:
-            raise SpecbeamError(f"{path}: expected recorded trajectories here, found none; record them first") from None
-        except (SafetensorError, KeyError) as error:
+            tensors, texts = sealed.read(path)
+        except SpecbeamError as error:
             raise SpecbeamError(f"{path}: not a shard of trajectories ({error}); delete it and record again") from error
+        if texts.get("format") != FORMAT:
+            raise SpecbeamError(
+                f"{path}: not a shard of trajectories: expected format {FORMAT!r}, found {texts.get('format')!r}; "
+                "delete it and record again"
+            )
+        return cls(**{name: tensor.numpy() for name, tensor in tensors.items()}, over=texts["over"])
 
     def trees(
         self, trie: Trie, *, over: Mask = "children", beams: bool = True

@@ -59,13 +59,13 @@ def check_sequences(folder, content):
         assert all(0 <= item < 2**63 for items in expected.values() for item in items)
 
 
-@cases(1500)
+@cases(1000)
 @given(content=damaged(LINES))
 def test_damaged_sequences(folder, content):
     check_sequences(folder, content)
 
 
-@cases(1500)
+@cases(1000)
 @given(text=texts, encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"]))
 def test_lines_of_any_words(folder, text, encoding):
     check_sequences(folder, text.encode(encoding, errors="replace"))
@@ -102,7 +102,7 @@ def check_catalogue(folder, content):
         assert Catalogue.load(path) == catalogue
 
 
-@cases(1500)
+@cases(1000)
 @given(content=damaged(CATALOGUE))
 def test_damaged_identifiers(folder, content):
     check_catalogue(folder, content)
@@ -118,7 +118,7 @@ keys = st.one_of(st.integers(-1, 5).map(str), st.sampled_from(["00", "1.0", "", 
 rows = st.one_of(st.lists(tokens, max_size=3), tokens, st.just({}))
 
 
-@cases(1500)
+@cases(1000)
 @given(pairs=st.lists(st.tuples(keys, rows), max_size=5))
 def test_identifiers_of_any_keys_and_tokens(folder, pairs):
     written = ", ".join(f"{json.dumps(key)}: {json.dumps(row)}" for key, row in pairs)  # a key may come twice

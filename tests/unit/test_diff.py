@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 import generated_records as generated
-from specbeam import cli, files
+from specbeam import cli, files, parquet
 from specbeam.comparison import movement, report
 from specbeam.errors import SpecbeamError
 from specbeam.measurement import records
@@ -238,7 +238,7 @@ def test_an_unfinished_run_says_what_is_missing_and_the_rest_is_compared(run, ot
 
 def test_records_of_another_version_are_told_and_the_rest_is_compared(run, other):
     path = other / "synthetic/measurement/timing/K20.parquet"
-    pq.write_table(pq.read_table(path).drop_columns(["repeat"]), path)
+    parquet.write(pq.read_table(path).drop_columns(["repeat"]), path)
     files.write_json(other / "synthetic/drafts/sft/seed-1/model.provenance.json", {"format": 99})
     found = report.compare(run, other)
     told = "\n".join(found["problems"]["B"])

@@ -131,7 +131,7 @@ def test_reading_says_what_is_wrong_with_a_file(tmp_path):
     (tmp_path / "half.parquet").write_bytes(b"PAR1 and no more")
     for name, message in (
         ("absent.parquet", "expected a record file here, found none"),
-        ("half.parquet", "not a parquet file"),
+        ("half.parquet", "got no parquet file"),
         ("other.parquet", "not written by specbeam"),
         ("timing.parquet", "expected evaluation records, this file holds timing records"),
     ):

@@ -205,6 +205,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "my.yaml").touch()
     monkeypatch.setattr(Path, "read_text", refuse)  # root reads everything, so no chmod
     with pytest.raises(SpecbeamError, match=r"my\.yaml: expected a config file that can be read .Permission denied."):
         settings.load(tmp_path / "my.yaml")

@@ -147,3 +147,11 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(checko
     assert run.returncode == 1
     assert run.stdout.count("another snakemake is running there") == 1
     assert not (folder / "synthetic").exists()
+
+
+def test_a_key_that_is_there_twice_in_a_config_stops_with_its_line(checkout):
+    config = checkout.folder / "config/smoke.yaml"
+    config.write_text(f"{config.read_text()}\nrun: other\n")
+    run = checkout.snakemake("--dry-run")
+    assert run.returncode == 1
+    assert "config/smoke.yaml: not valid YAML ('run' is there twice" in run.stdout

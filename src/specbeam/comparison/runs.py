@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from specbeam import files, job_provenance
 from specbeam.errors import SpecbeamError
@@ -37,10 +36,7 @@ class Run:
         """The run in the folder `name`, or of that name under results/. SpecbeamError if there is none."""
         for folder in (name, RESULTS / name):
             if (folder / "config.yaml").is_file():
-                config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-                if not isinstance(config, dict):
-                    raise SpecbeamError(f"{folder / 'config.yaml'}: expected settings by name, got {config!r}")
-                return cls(folder, config)
+                return cls(folder, files.read_yaml(folder / "config.yaml"))
         there = ", ".join(sorted(path.parent.name for path in RESULTS.glob("*/config.yaml"))) or "none"
         raise SpecbeamError(
             f"{name}: expected the folder of a run, with its config.yaml, or the name of one under {RESULTS}/; "

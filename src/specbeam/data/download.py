@@ -94,7 +94,10 @@ def _mirror_folder(mirror: str, source: Source) -> Path | None:
         return None
     if scheme not in ("", "file"):
         raise SpecbeamError(f"mirror: expected a folder or a URL with file, http or https, got {mirror!r}")
-    folder = Path(url2pathname(urlsplit(mirror).path) if scheme else mirror).expanduser()
+    try:
+        folder = Path(url2pathname(urlsplit(mirror).path) if scheme else mirror).expanduser()
+    except (ValueError, RuntimeError) as error:  # brackets of no address; a home that there is not
+        raise SpecbeamError(f"mirror: expected a folder or an address, got {mirror!r} ({error})") from error
     if not folder.is_dir():
         raise SpecbeamError(
             f"mirror: expected a folder that holds {source.files[0].path}, there is no folder {folder}. Set "

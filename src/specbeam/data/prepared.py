@@ -12,6 +12,7 @@ import pandas as pd
 from specbeam.catalogue import Catalogue
 from specbeam.data.sequences import load_users
 from specbeam.errors import SpecbeamError
+from specbeam.pretrained import tokenizer_in
 
 CATALOGUE = "catalogue.json"
 USERS = "users.parquet"
@@ -42,8 +43,6 @@ def load(prepared: Path) -> Prepared:
 
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer that `prepare` saved in `folder`; raises SpecbeamError if there is none."""
-    from transformers import AutoTokenizer
-
     if not (Path(folder) / "tokenizer_config.json").is_file():
         raise SpecbeamError(f"{folder}: expected a saved tokenizer here, found none; prepare the data first")
-    return AutoTokenizer.from_pretrained(folder)
+    return tokenizer_in(folder, of="this data set", mend="prepare the data again")

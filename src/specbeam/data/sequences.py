@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
+from specbeam import parquet
 from specbeam.data import SPLITS, Split, file_of
 from specbeam.errors import SpecbeamError
 from specbeam.files import read_text, replacing
@@ -48,18 +49,21 @@ def write_raw(folder: Path, splits: Mapping[Split, Sequence[Sequence[int]]]) -> 
 def save_users(users: pd.DataFrame, path: Path) -> None:
     """Write users as parquet (user int64; train, valid, test list<int64>), atomically."""
     table = pa.Table.from_pydict({name: users[name].tolist() for name in SCHEMA.names}, schema=SCHEMA)
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary)
+    parquet.write(table, path)
 
 
 def load_users(path: Path) -> pd.DataFrame:
     """Read what `save_users` wrote; raises SpecbeamError naming the file if it is missing or something else."""
-    try:
-        table = pq.read_table(path, schema=SCHEMA)
-    except FileNotFoundError:
-        raise SpecbeamError(f"{path}: expected the prepared users here, found none; prepare the data first") from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise SpecbeamError(f"{path}: expected prepared users with columns {SCHEMA.names}, got {error}") from error
+    table = parquet.read(path, expected="the prepared users", again="prepare the data")
+    if not table.schema.equals(SCHEMA):
+        expected, found = (
+            ", ".join(f"{field.name}: {field.type}" for field in schema)[:300] for schema in (SCHEMA, table.schema)
+        )
+        raise SpecbeamError(f"{path}: expected prepared users ({expected}), found {found}; prepare the data again")
+    for name in SCHEMA.names:
+        ids = table[name] if name == "user" else pc.list_flatten(table[name])
+        if table[name].null_count or ids.null_count or (len(ids) and pc.min(ids).as_py() < 0):
+            raise SpecbeamError(f"{path}: column {name}: expected ids from 0 on in every row; prepare the data again")
     return pd.DataFrame({name: table[name].to_pylist() for name in SCHEMA.names})
 
 

@@ -15,10 +15,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from specbeam import provenance
+from specbeam import parquet, provenance
 from specbeam.clock import timed
 from specbeam.decoding.drafters import ModelDrafter, PriorDrafter
 from specbeam.decoding.lists import search
@@ -164,8 +163,7 @@ def _write(output: Path, records: pd.DataFrame, environment: dict[str, Any], set
     frame = records.assign(**environment)
     metadata = {"specbeam": json.dumps({"kind": "bench", "settings": settings}, sort_keys=True)}
     schema = pa.schema(list((COLUMNS | ENVIRONMENT).items()), metadata=metadata)
-    with replacing(output / "bench.parquet") as temporary:
-        pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), temporary)
+    parquet.write(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), output / "bench.parquet")
 
 
 def _plain(grid: Grid) -> dict[str, Any]:

@@ -11,11 +11,9 @@ from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from specbeam import provenance
+from specbeam import parquet, provenance
 from specbeam.errors import SpecbeamError
-from specbeam.files import replacing
 
 Kind = Literal["evaluation", "trees", "timing"]
 
@@ -162,8 +160,7 @@ def write(
     arrays += [pa.array([stamp[name]] * len(frame), type=expected) for name, expected in ENVIRONMENT.items()]
     metadata = {_METADATA_KEY: json.dumps({"kind": kind, "settings": settings}, sort_keys=True).encode()}
     schema = pa.schema(list((columns | ENVIRONMENT).items()), metadata=metadata)
-    with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), temporary)
+    parquet.write(pa.Table.from_arrays(arrays, schema=schema), path)
 
 
 def read(paths: Iterable[Path], kind: Kind) -> pd.DataFrame:
@@ -192,32 +189,27 @@ def kind_of(path: Path) -> str:
 
 
 def _read_one(path: Path, kind: Kind) -> pd.DataFrame:
-    file = _open(path)
-    found = _metadata(file, path)["kind"]
+    table = _open(path)
+    found = _metadata(table, path)["kind"]
     if found != kind:
         raise SpecbeamError(f"{path}: expected {kind} records, this file holds {found} records")
     columns = _columns(kind) | ENVIRONMENT
-    _check_names(file.schema_arrow.names, columns, str(path))
+    _check_names(table.schema.names, columns, str(path))
     for name, expected in columns.items():
-        came = file.schema_arrow.field(name).type
+        came = table.schema.field(name).type
         if came != expected:
             raise SpecbeamError(f"{path}: column {name}: expected {expected}, got {came}; measure again")
-    frame = file.read(columns=list(columns)).to_pandas()
+    frame = table.select(list(columns)).to_pandas()
     _check_values(frame, kind, str(path))
     return frame
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    if not path.is_file():
-        raise SpecbeamError(f"{path}: expected a record file here, found none; run the measurement first")
-    try:
-        return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise SpecbeamError(f"{path}: not a parquet file ({error}); delete it and measure again") from None
+def _open(path: Path) -> pa.Table:
+    return parquet.read(path, expected="a record file", again="run the measurement")
 
 
-def _metadata(file: pq.ParquetFile, path: Path) -> dict[str, Any]:
-    raw = (file.schema_arrow.metadata or {}).get(_METADATA_KEY)
+def _metadata(table: pa.Table, path: Path) -> dict[str, Any]:
+    raw = (table.schema.metadata or {}).get(_METADATA_KEY)
     if raw is None:
         raise SpecbeamError(f"{path}: a parquet file, but not written by specbeam.measurement.records")
     return json.loads(raw)

@@ -7,10 +7,10 @@ nor transformers, so that the Snakefile and `specbeam --help` stay fast.
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from specbeam.errors import SpecbeamError
+from specbeam.files import read_yaml
 from specbeam.settings.ablations import Ablations, overridden
 from specbeam.settings.base import Count, Section, Seed, SomeDistinct
 from specbeam.settings.baselines import BaselineSettings, SasrecSettings
@@ -251,17 +251,9 @@ def variants(run: Settings, *, source: str = "config") -> dict[tuple[str, str], 
 
 def load(path: Path) -> Settings:
     """Read and validate a YAML config file; raises SpecbeamError naming the file."""
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpecbeamError(f"{path}: no such config file; the ready-made ones are in config/") from None
-    except OSError as error:
-        raise SpecbeamError(f"{path}: expected a config file that can be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecbeamError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(values, dict):
-        raise SpecbeamError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
-    return parse(values, source=str(path))
+    if not Path(path).exists():
+        raise SpecbeamError(f"{path}: no such config file; the ready-made ones are in config/")
+    return parse(read_yaml(path), source=str(path))
 
 
 def describe(problem: dict[str, Any]) -> str:

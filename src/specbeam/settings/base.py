@@ -27,7 +27,7 @@ SomeDistinct = Annotated[
 class Section(BaseModel):
     """Base of all settings: immutable, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @functools.cached_property
     def plain(self) -> dict[str, Any]:

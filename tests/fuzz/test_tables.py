@@ -1,0 +1,112 @@
+"""Tables of items, histories, tokenizers and the registry's names, whatever comes: a result, or a message."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bad_input import cases, damaged, read
+from specbeam.data import prepared
+from specbeam.data.download import download
+from specbeam.figures.tables import read_csv
+from specbeam.items import Items
+from specbeam.prompts import PromptBuilder
+from specbeam.trie import Trie
+
+CSV = b"item,tokens\na,1 2 3\nb,4 5\nc,1 2 3\n"
+JSONL = b'{"item": 7, "tokens": [1, 2]}\n{"item": 8, "tokens": [3]}\n'
+RANKING = b"recommender,K,recall\ntarget,5,0.5\n"
+cells = st.one_of(
+    st.integers(-2, 9), st.sampled_from([10**30, None, True, 1.5, "1 2", "x", "", float("nan")]), st.text(max_size=3)
+)
+cells |= st.lists(cells, max_size=3) | st.just({"a": 1})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tables")
+
+
+def check(items):
+    if items is not None:
+        assert len(items) == sum(map(len, items.bearers)) == len({item for row in items.bearers for item in row})
+        assert all(isinstance(token, int) and token >= 0 for tokens in items.identifiers for token in tokens)
+        read("tries", lambda: Trie.of(items.identifiers))
+
+
+@cases(600)
+@given(content=damaged(CSV))
+def test_damaged_csv_tables_of_items(folder, content):
+    (folder / "items.csv").write_bytes(content)
+    check(read("items, csv", lambda: Items.of_table(folder / "items.csv"), names="items.csv"))
+
+
+@cases(600)
+@given(content=damaged(JSONL))
+def test_damaged_jsonl_tables_of_items(folder, content):
+    (folder / "items.jsonl").write_bytes(content)
+    check(read("items, jsonl", lambda: Items.of_table(folder / "items.jsonl"), names="items.jsonl"))
+
+
+@cases(300)
+@given(rows=st.lists(st.tuples(cells, cells), max_size=4))
+def test_tables_of_any_cells(folder, rows):
+    lines = [json.dumps({"item": item, "tokens": tokens}) for item, tokens in rows]
+    (folder / "items.jsonl").write_text("\n".join(lines))
+    check(read("items, jsonl", lambda: Items.of_table(folder / "items.jsonl"), names="items.jsonl"))
+
+
+@cases(600)
+@given(identifiers=st.lists(st.lists(st.integers(-1, 4) | cells, max_size=4), max_size=5))
+def test_identifiers_of_uneven_length(identifiers):
+    check(read("identifiers as numbers", lambda: Items.of(identifiers)))
+
+
+@cases(200)
+@given(content=damaged(RANKING))
+def test_damaged_csv_files_of_figures(folder, content):
+    path = folder / "ranking.csv"
+    path.write_bytes(content)
+    frame = read("csv of figures", lambda: read_csv(path, ("recommender", "K", "recall"), missing="none"), names=path)
+    assert frame is None or isinstance(frame, pd.DataFrame)
+
+
+@pytest.fixture(scope="module")
+def data(tiny_dataset):
+    return prepared.load(tiny_dataset.prepared)
+
+
+@cases(600)
+@given(items=st.lists(st.integers(-2, 125) | st.sampled_from([10**20, None, "3", 2.5]), max_size=30))
+def test_histories_of_any_items(data, items):
+    builder = PromptBuilder(style="compact", history=20, tokenizer=data.tokenizer, catalogue=data.catalogue)
+    prompt = read("histories", lambda: builder(items))
+    known = all(item in data.catalogue.identifiers for item in items[-20:])
+    assert (prompt is not None) == known
+    if known:
+        assert len(prompt) == 1 + len(items[-20:]) * data.catalogue.identifier_length
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@cases(100)
+@given(draw=st.data())
+def test_damaged_tokenizers(folder, tiny_dataset, data, name, draw):
+    copy = folder / "tokenizer"
+    shutil.copytree(tiny_dataset.prepared / "tokenizer", copy, dirs_exist_ok=True)
+    (copy / name).write_bytes(draw.draw(damaged((copy / name).read_bytes())))
+    tokenizer = read("tokenizers", lambda: prepared.load_tokenizer(copy), names=copy)
+    if tokenizer is not None:
+        options = {"style": "compact", "history": 20, "catalogue": data.catalogue}
+        read("tokenizers", lambda: PromptBuilder(tokenizer=tokenizer, **options)([0, 1]))
+
+
+@cases(400)
+@given(dataset=st.sampled_from(["beauty", "games"]) | st.text(max_size=8), mirror=st.text(min_size=1, max_size=8))
+def test_any_name_of_a_data_set_and_any_mirror(folder, dataset, mirror):
+    before = sorted(folder.parent.iterdir())
+    for place in (mirror, f"file://{mirror}", f"ftp://{mirror}"):
+        read("registry", lambda place=place: download(dataset=dataset, destination=folder / "raw", mirror=place))
+    assert sorted(folder.parent.iterdir()) == before
