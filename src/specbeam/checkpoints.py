@@ -92,7 +92,7 @@ class Checkpoints:
                      ", ".join(other))  # fmt: skip
             return None
         progress = json.loads(header["progress"])
-        best = None if header["best"] == "none" else self._folder / header["best"]
+        best = None if header["best"] == "none" else self._folder / Path(header["best"]).name
         if progress["finished"] and not best.exists():
             log.info("%s: %s is of a finished job: training from the start", self._name, self._folder)
             return None

@@ -24,6 +24,7 @@ from specbeam import (
     training_verbs,
 )
 from specbeam.errors import SpecbeamError
+from specbeam.masking import masked
 from specbeam.progress import Bar
 
 log = logging.getLogger(__name__)
@@ -86,4 +87,4 @@ def main() -> None:
             app()
     except SpecbeamError as error:
         log.debug("where the error came from", exc_info=error)
-        sys.exit(f"specbeam: {error}")
+        sys.exit(f"specbeam: {masked(str(error))}")

@@ -17,6 +17,7 @@ from typing import Any
 
 from specbeam import files, kept, launch
 from specbeam.digest import code_digest
+from specbeam.masking import masked
 from specbeam.provenance import environment
 from specbeam.stages import STAGES, StageSettings
 
@@ -118,4 +119,4 @@ def _used() -> dict[str, float]:
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(part) for part in value]
-    return value if value is None or isinstance(value, int | float) else str(value)
+    return value if value is None or isinstance(value, int | float) else masked(str(value))

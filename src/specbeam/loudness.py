@@ -9,13 +9,18 @@ from typing import Annotated
 
 import typer
 
+from specbeam import masking
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say warnings and errors only; results are still printed.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more, and where an error came from.")]
 
 
 def begin() -> None:
-    """Log to stderr, as much as usual."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+    """Log to stderr, as much as usual, and without secrets."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(masking.Formatter("%(asctime)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    sys.excepthook = masking.excepthook
     for client in ("httpx", "httpx2"):
         logging.getLogger(client).setLevel(logging.WARNING)  # they log addresses, which may be signed
 

@@ -120,6 +120,7 @@ def parameters(model: PreTrainedModel) -> int:
 def _read(folder: Path, **options: Any) -> PreTrainedModel:
     if not (Path(folder) / "config.json").is_file():
         raise SpecbeamError(f"{folder}: expected a model saved by save_pretrained, found no config.json")
+    pretrained.refuse_outside(Path(folder))
     options |= {"attn_implementation": "sdpa", "use_safetensors": True, "trust_remote_code": False}
     try:
         model, found = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from specbeam.errors import SpecbeamError
+from specbeam.files import read_json
 
 DESCRIPTION = ("*.json", "*.txt", "*.model", "*.jinja")
 """Files of configs and tokenizers."""
@@ -53,6 +54,23 @@ def files(name: str, *, revision: str | None, weights: bool) -> Path:
     return folder
 
 
+def refuse_outside(folder: Path) -> None:
+    """Raise SpecbeamError if the model in `folder` would have transformers load files from elsewhere."""
+    if (folder / "adapter_config.json").exists():
+        raise SpecbeamError(
+            f"{folder}: expected a whole model, found adapter_config.json, which names its base elsewhere; merge the "
+            "adapters into the base first (peft's merge_and_unload) and save that"
+        )
+    for index in folder.glob("*.index.json"):
+        shards = read_json(index)
+        shards = shards.get("weight_map") if isinstance(shards, dict) else None
+        names = list(shards.values()) if isinstance(shards, dict) else [None]
+        if outside := [name for name in names if not isinstance(name, str) or Path(name).name != name]:
+            raise SpecbeamError(
+                f"{index}: expected names of files in this folder, got {outside[0]!r}; take another copy of the model"
+            )
+
+
 def _fetched(name: str, revision: str, *, weights: bool) -> Path:
     from huggingface_hub import errors, snapshot_download
 
@@ -81,7 +99,7 @@ def _fetched(name: str, revision: str, *, weights: bool) -> Path:
         ) from error
     except errors.HFValidationError as error:
         raise SpecbeamError(f"{what}: expected a folder, or the name of a repository: {error}") from error
-    except (errors.HTTPError, OSError) as error:  # the first: broken connections and proxies too
+    except (errors.HTTPError, OSError, ValueError) as error:  # connections, proxies; names of files that lead outside
         why = str(error).strip()
         raise SpecbeamError(f"{what}: {why}. Check connection, proxy and token (HF_TOKEN), or try again") from error
     if weights:

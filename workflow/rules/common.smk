@@ -25,7 +25,10 @@ GPU = 0 if settings.device == "cpu" else 1  # a job that loads models; `--resour
 
 @functools.cache  # jobs by the thousand ask for the same few
 def reads(stage, *, variant="", objective=None):
-    """The settings a stage depends on, as JSON: when they change, its jobs run again."""
+    """The settings a stage depends on, as JSON: when they change, its jobs run again.
+
+    Rules call it in a lambda: elsewhere Snakemake would take braces in a setting for wildcards.
+    """
     return json.dumps(stage_values(VARIANTS[variant], stage, objective=objective))
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from specbeam import kept, submitted
 from specbeam.files import remove, replacing
+from specbeam.masking import masked
 from snakemake.logging import logger
 
 
@@ -32,7 +33,7 @@ def lock():
     for part in sorted(folder.rglob(".*.part")):
         remove(part)
     with replacing(folder / "config.yaml") as resolved:
-        resolved.write_text(yaml.safe_dump(settings.plain, sort_keys=False))
+        resolved.write_text(masked(yaml.safe_dump(settings.plain, sort_keys=False)))
 
 
 onstart:

@@ -47,7 +47,7 @@ rule time_methods:
         **asks("time_methods", gpus=GPU),
     params:
         code=code("time"),
-        settings=reads("time"),
+        settings=lambda wildcards: reads("time"),
         drafts=named_drafts,
         threads=settings.threads.timing,
     message:

@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from specbeam.data.registry import Source, SourceFile, source_of
+from specbeam.data.registry import HOSTS, Source, SourceFile, source_of
 from specbeam.errors import SpecbeamError
 from specbeam.progress import Bar
 
@@ -83,7 +83,7 @@ def _complete(source: Source, destination: Path, *, mirror: str | None, folder: 
                 origin = _copy(folder / file.path, part, bar=bar)
             else:
                 origin = f"{mirror.rstrip('/')}/{file.path}" if mirror else file.url
-                _fetch(origin, part, size=file.size, bar=bar)
+                _fetch(origin, part, size=file.size, bar=bar, hosts=None if mirror else HOSTS)
             _accept(part, destination / file.name, file, origin=origin)
 
 
@@ -119,8 +119,11 @@ def _copy(origin: Path, part: Path, *, bar: Bar) -> str:
     return str(origin)
 
 
-def _fetch(url: str, part: Path, *, size: int, bar: Bar) -> None:
-    """Fetch `url` to `part` in several attempts; each continues what is already there."""
+def _fetch(url: str, part: Path, *, size: int, bar: Bar, hosts: frozenset[str] | None) -> None:
+    """Fetch `url` to `part` in several attempts; each continues what is already there.
+
+    Only from `hosts`, wherever the server sends us; None, for the user's own mirror, is any.
+    """
     before = bar.n
     retrying = Retrying(
         sleep=lambda seconds: sleep(seconds),
@@ -134,8 +137,15 @@ def _fetch(url: str, part: Path, *, size: int, bar: Bar) -> None:
     def show(received: int) -> None:
         bar.update(before + received - bar.n)
 
+    def stay(request: httpx.Request) -> None:
+        if hosts is not None and (request.url.scheme != "https" or request.url.host not in hosts):
+            raise SpecbeamError(
+                f"{url}: expected to stay at {', '.join(sorted(hosts))}, was sent to {request.url}; set source.mirror "
+                f"or {MIRROR_VARIABLE} to a mirror"
+            )
+
     try:
-        with httpx.Client(timeout=TIMEOUT, follow_redirects=True) as client:
+        with httpx.Client(timeout=TIMEOUT, follow_redirects=True, event_hooks={"request": [stay]}) as client:
             retrying(_attempt, client, url, part, size=size, show=show)
     except _RetryableError as error:
         raise SpecbeamError(

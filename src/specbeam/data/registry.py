@@ -1,6 +1,7 @@
 """The data sets that can be downloaded: where each file is, and what it must contain."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from specbeam.data import IDENTIFIERS, file_of
 from specbeam.errors import SpecbeamError
@@ -83,6 +84,10 @@ SOURCES: dict[str, Source] = {
         ),
     )
 }
+
+
+HOSTS = frozenset(urlsplit(file.url).hostname for source in SOURCES.values() for file in source.files)
+"""Where downloads may come from, besides a mirror that the user names."""
 
 
 def source_of(dataset: str) -> Source:
