@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from specbeam import drop_in, models
+from specbeam import drop_in, memory, models
 from specbeam.data import prepared
 from specbeam.decoding.counters import Counters
 from specbeam.decoding.drafters import ModelDrafter
@@ -150,15 +150,9 @@ class Recommender:
         )
 
     def __call__(
-        self,
-        prompts: Prompts,
-        k: int = 10,
-        *,
-        mask: Tensor | None = None,
-        verification: str = "strict",
-        temperature: float = 1.0,
-        seed: int = 0,
-    ) -> list[Recommendations]:
+        self, prompts: Prompts, k: int = 10, *, mask: Tensor | None = None, verification: str = "strict",
+        temperature: float = 1.0, seed: int = 0,
+    ) -> list[Recommendations]:  # fmt: skip
         """The top-k lists of `prompts`, in their order; a list is shorter only where the catalogue is.
 
         `prompts` are lists of token ids, one list, or a tensor [B, P] with `mask` (0 at padding). `verification` is
@@ -169,10 +163,14 @@ class Recommender:
         """
         rule, rows = self._rule(verification, temperature, seed), self._rows(prompts, mask)
         lists: list[Recommendations | None] = [None] * len(rows)
-        for chosen, padded, real in self._batches(rows, self._batch_size):
+
+        def work(chosen: list[int]) -> None:
+            padded, real = self._padded([rows[place] for place in chosen])
             found = self.search(padded, k, mask=real, rule=rule)
             for place, made in zip(chosen, self._recommendations(found, k), strict=True):
                 lists[place] = made
+
+        list(memory.halving(work, _by_length(rows), self._batch_size, name="recommend"))
         return lists
 
     def for_histories(self, histories: Sequence[Sequence[Any]], k: int = 10, **options: Any) -> list[Recommendations]:
@@ -211,8 +209,7 @@ class Recommender:
         rows = self._rows(examples, None)
         size = min(batch_size or self._batch_size, max(len(rows), 1))
         rows = rows[: len(rows) // size * size]  # full batches only: one batch size is planned for
-        batches = [(padded, real) for _, padded, real in self._batches(rows, size)]
-        planned = choose_plan(self.target, self.drafter, batches, beam_width=k)
+        planned = choose_plan(self.target, self.drafter, self._batches(rows, size), beam_width=k)
         self.plans[k, size] = planned.plan
         return planned
 
@@ -273,13 +270,14 @@ class Recommender:
                 )
         return rows
 
-    def _batches(self, rows: list[list[int]], size: int) -> Any:
-        """(places in `rows`, prompts [B, P], mask [B, P]) of prompts of similar lengths."""
-        order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-        for first in range(0, len(order), size):
-            chosen = order[first : first + size]
-            padded, real = left_padded([rows[place] for place in chosen], 0)
-            yield chosen, padded.to(self.target.model.device), real.to(self.target.model.device)
+    def _batches(self, rows: list[list[int]], size: int) -> list[tuple[Tensor, Tensor]]:
+        """Prompts [B, P] and mask [B, P] of prompts of similar lengths."""
+        order = [rows[place] for place in _by_length(rows)]
+        return [self._padded(order[first : first + size]) for first in range(0, len(order), size)]
+
+    def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        padded, real = left_padded(rows, 0)
+        return padded.to(self.target.model.device), real.to(self.target.model.device)
 
     def _recommendations(self, found: Ranking, k: int) -> list[Recommendations]:
         """An identifier stands for all of its items, so lists are cut to k once more."""
@@ -295,3 +293,7 @@ class Recommender:
             items, values, identifiers = (list(column) for column in zip(*named, strict=True))
             lists.append(Recommendations(items, values, identifiers, accepted, found.counters))
         return lists
+
+
+def _by_length(rows: list[list[int]]) -> list[int]:
+    return sorted(range(len(rows)), key=lambda place: len(rows[place]))

@@ -43,5 +43,6 @@ def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
     digest = hashlib.blake2b(repr(sorted(texts.items())).encode(), digest_size=16)
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().flatten().view(torch.uint8).numpy().data)
+        if tensor.numel():  # one without elements cannot be viewed as bytes
+            digest.update(tensor.cpu().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

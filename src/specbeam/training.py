@@ -22,7 +22,7 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gath
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from specbeam import models
+from specbeam import memory, models
 from specbeam.batches import batches, split, step_seed
 from specbeam.checkpoints import Checkpoints, Progress, job_of, named, part_of, settle
 from specbeam.errors import SpecbeamError
@@ -106,7 +106,7 @@ def fit(
     of the last epoch, and those of the best one, which are what `fit` returns.
 
     Raises SpecbeamError when there is nothing to train on, the processes that the settings ask for were not launched,
-    or a loss or gradient is not finite; the last checkpoint is then from before.
+    or a loss or gradient is not finite, or memory runs out; the last checkpoint is then from before.
     """
     if not task.train or not task.valid:
         raise SpecbeamError(
@@ -115,7 +115,8 @@ def fit(
         )
     if device.type == "cpu" and settings.precision == "float16":
         raise SpecbeamError(f"{name}: float16 training needs a GPU; set training.precision to bfloat16 or float32")
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
+    fits = memory.explained(f"{name}, micro_batch_size {settings.micro_batch_size}", mend=memory.IN_TRAINING)
+    with fits, torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
         return _Training(model, task, settings, seed, device, name, checkpoint).run()
 
 

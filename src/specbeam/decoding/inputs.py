@@ -1,6 +1,6 @@
 """What every search on a prepared data set needs: prompts as tensors, the trie on the device, models for decoding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from specbeam import models
+from specbeam import memory, models
 from specbeam.data.prepared import Prepared, load
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.lists import Ranking
@@ -18,6 +18,9 @@ from specbeam.decoding.reader import Scorer
 from specbeam.progress import Bar
 from specbeam.prompts import PromptBuilder
 from specbeam.trie import Trie
+
+Work = Callable[[np.ndarray, Tensor, Tensor], None]
+"""Takes positions in histories, prompts int64 [B, P] and mask bool [B, P]."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,32 @@ class SearchInputs:
         self, histories: Sequence[Sequence[int]], size: int, *, name: str
     ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
         """Left-padded batches of similar lengths: positions in `histories`, prompts [B, P], mask [B, P]."""
-        prompts = [self.builder(history) for history in histories]
-        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+        prompts, order = self._ordered(histories)
         with Bar(total=len(prompts), desc=name, unit="user") as progress:
             for start in range(0, len(order), size):
                 chosen = order[start : start + size]
-                padded, mask = left_padded([prompts[i] for i in chosen], self.builder.pad_id)
-                yield chosen, padded.to(self.device), mask.to(self.device)
+                yield chosen, *self._padded(prompts, chosen)
                 progress.update(len(chosen))
+
+    def in_batches(self, work: Work, histories: Sequence[Sequence[int]], size: int, *, name: str) -> None:
+        """Call `work` with each of `batches`; where memory runs out, with fewer histories at once from there on.
+
+        `work` must leave nothing behind where it fails.
+        """
+        prompts, order = self._ordered(histories)
+        with Bar(total=len(prompts), desc=name, unit="user") as progress:
+            each = lambda chosen: work(chosen, *self._padded(prompts, chosen))  # noqa: E731
+            for done in memory.halving(each, order, size, name=name):
+                progress.update(done)
+
+    def _ordered(self, histories: Sequence[Sequence[int]]) -> tuple[list[list[int]], np.ndarray]:
+        """Prompts, and their positions by length."""
+        prompts = [self.builder(history) for history in histories]
+        return prompts, np.argsort([len(prompt) for prompt in prompts], kind="stable")
+
+    def _padded(self, prompts: list[list[int]], chosen: np.ndarray) -> tuple[Tensor, Tensor]:
+        padded, mask = left_padded([prompts[i] for i in chosen], self.builder.pad_id)
+        return padded.to(self.device), mask.to(self.device)
 
 
 def left_padded(prompts: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -39,16 +41,21 @@ def evaluate(
     drafter = ModelDrafter.of(inputs.scorer(draft, settings.draft.model.dtype, normalise))
     users = inputs.sampled_users("test", measured.users, settings.seed)
     wanted = [inputs.data.catalogue.rows(targets) for _, _, targets in users]
-    rows = []
-    for chosen, prompts, mask in inputs.batches([history for _, history, _ in users], BATCH, name=objective):
+    rows: dict[int, list[dict[str, Any]]] = {}  # by user, so that what runs out of memory half-way is replaced
+
+    def work(chosen: np.ndarray, prompts: Tensor, mask: Tensor) -> None:
+        rows.update({int(i): [] for i in chosen})
         for k in measured.beam_widths:
             for names, found, same in _lists(scorer, drafter, prompts, mask, k, settings):
                 drafted = names["N"] > 0
                 for i, ranked, counters, own in zip(chosen, inputs.rows(found), found.counters.each, same, strict=True):
                     quality = {"recall": recall_at(ranked, wanted[i], k), "ndcg": ndcg_at(ranked, wanted[i], k)}
                     row = {"K": k, "user": users[i][0], "same_as_target": own, **counts(counters, drafted=drafted)}
-                    rows.append({**names, **row, **quality})
-    frame = pd.DataFrame(rows).sort_values(["user", "K"], kind="stable", ignore_index=True)
+                    rows[i].append({**names, **row, **quality})
+
+    inputs.in_batches(work, [history for _, history, _ in users], BATCH, name=objective)
+    frame = pd.DataFrame(chain.from_iterable(rows.values()))
+    frame = frame.sort_values(["user", "K"], kind="stable", ignore_index=True)
     strict = frame.loc[frame["verification"] == "strict", "same_as_target"]
     log.info("%s: %d of %d strict lists are the target's own, item for item", objective, strict.sum(), len(strict))
     shapes = compare_trees(inputs, scorer, drafter, settings)

@@ -1,8 +1,11 @@
 """Target calls by the size and the shape of the drafted tree: the paper's flat N a level against widths by level."""
 
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from specbeam.decoding.drafters import Drafter
 from specbeam.decoding.inputs import SearchInputs
@@ -28,13 +31,17 @@ def compare_trees(inputs: SearchInputs, target: Scorer, drafter: Drafter, settin
     for size in sorted({max(size, levels * beam_width) for size in settings.measurement.tree_nodes}):
         plans.append(("flat", size, Plan((size // max(levels, 1),) * levels)))
         plans.append(("shaped", size, best_tree(trace, beam_width, size)))
-    rows, users = [], inputs.sampled_users("test", users, settings.seed)
-    for chosen, prompts, mask in inputs.batches([history for _, history, _ in users], BATCH, name="trees"):
+    rows, users = {}, inputs.sampled_users("test", users, settings.seed)
+
+    def work(chosen: np.ndarray, prompts: Tensor, mask: Tensor) -> None:
+        rows.update({int(i): [] for i in chosen})
         batch = {"beam_width": beam_width, "mask": mask, "apart": True}
         own = search(target, prompts, **batch)
         for shape, size, plan in plans:
             found = search(target, prompts, drafter=drafter, plan=plan, **batch)
             names = {"shape": shape, "widths": " ".join(map(str, plan.widths)), "K": beam_width, "size": size}
             for i, counters, same in zip(chosen, found.counters.each, same_lists(found, own), strict=True):
-                rows.append({**names, "user": users[i][0], **counts(counters), "same_as_target": same})
-    return pd.DataFrame(rows).sort_values("user", kind="stable", ignore_index=True)
+                rows[i].append({**names, "user": users[i][0], **counts(counters), "same_as_target": same})
+
+    inputs.in_batches(work, [history for _, history, _ in users], BATCH, name="trees")
+    return pd.DataFrame(chain.from_iterable(rows.values())).sort_values("user", kind="stable", ignore_index=True)

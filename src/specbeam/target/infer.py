@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from specbeam.data.popularity import popularity_ranking
 from specbeam.data.sequences import history_and_targets
@@ -54,8 +56,11 @@ def _search(
     """Identifier rows and scores of every history's list; a row is -1 where no such item exists."""
     rows: list[list[int]] = [[]] * len(histories)
     scores: list[list[float]] = [[]] * len(histories)
-    for chosen, prompts, mask in inputs.batches(histories, BATCH, name=f"target, K = {width}"):
+
+    def work(chosen: np.ndarray, prompts: Tensor, mask: Tensor) -> None:
         found = search(target, prompts, beam_width=width, mask=mask)
         for i, list_, list_scores in zip(chosen, inputs.rows(found), found.scores.tolist(), strict=True):
             rows[i], scores[i] = list_, list_scores
+
+    inputs.in_batches(work, histories, BATCH, name=f"target, K = {width}")
     return rows, scores

@@ -44,7 +44,8 @@ def record(
     scores = np.full((len(asked), width), -np.inf, dtype=np.float32)
     values: list[np.ndarray] = [np.empty(0)] * len(asked)
     start = time.perf_counter()
-    for chosen, prompts, mask in inputs.batches(histories, BATCH, name=f"trajectories, {split}"):
+
+    def work(chosen: np.ndarray, prompts: torch.Tensor, mask: torch.Tensor) -> None:
         levels: list[torch.Tensor] = []
         found = search(searched, prompts, beam_width=width, mask=mask, levels=levels)
         for level, states in enumerate(levels):
@@ -59,6 +60,8 @@ def record(
         scores[chosen, : exists.shape[1]] = found.scores.cpu().numpy()
         for i, log_p in zip(chosen, probabilities(teacher, prompts, mask, trees, trie, over=over), strict=True):
             values[i] = log_p
+
+    inputs.in_batches(work, histories, BATCH, name=f"trajectories, {split}")
     offsets = np.cumsum([0, *(len(v) for v in values)])
     log_p = np.concatenate(values) if values else np.empty(0, np.float16)
     users = asked["user"].to_numpy(np.int64, copy=True)
