@@ -1,7 +1,9 @@
 """Writing so that a kill at any moment leaves either the old result or the new one, never half of one."""
 
+import errno
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +15,14 @@ import yaml
 
 from specbeam.errors import SpecbeamError
 
+UNWRITABLE = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room in your quota",
+    errno.EROFS: "mount it writable, or choose another folder",
+    errno.EACCES: "change its permissions, or choose another folder",
+    errno.EPERM: "change its permissions, or choose another folder",
+}
+"""What a user can do about errors of the system in writing."""
 YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
 """What PyYAML raises: besides its own, whatever its makers of dates and numbers stumble over."""
 
@@ -24,8 +34,29 @@ def replacing(path: Path) -> Iterator[Path]:
     The caller writes a file or a folder there; parents are created. A rename within one folder is atomic, so readers
     see the old content or the new one. A folder cannot be renamed onto another: the old one is first renamed aside, and
     comes back if the new one cannot take its place. A kill between the two renames leaves it aside, as a `.part`.
+    Raises SpecbeamError where the disk is full or cannot be written.
     """
-    path = Path(path)
+    with writing(path), _replacing(Path(path)) as temporary:
+        yield temporary
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise SpecbeamError, with what to do, where a full disk or one that cannot be written stops the block."""
+    try:
+        yield
+    except Exception as error:  # safetensors has errors of its own, with the system's number in the text
+        told = re.search(r"os error (\d+)", str(error))
+        number = getattr(error, "errno", None) or (int(told[1]) if told else None)
+        if isinstance(error, SpecbeamError) or number not in UNWRITABLE:
+            raise
+        raise SpecbeamError(
+            f"{path}: expected to write here, got: {os.strerror(number)}; {UNWRITABLE[number]}, then run it again"
+        ) from error
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     old = path.with_name(f".{path.name}.{os.getpid()}.old.part")

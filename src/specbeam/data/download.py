@@ -21,6 +21,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from specbeam.data.registry import HOSTS, Source, SourceFile, source_of
 from specbeam.errors import SpecbeamError
+from specbeam.files import writing
 from specbeam.progress import Bar
 
 log = logging.getLogger(__name__)
@@ -54,15 +55,15 @@ def download(*, dataset: str, destination: Path, mirror: str | None = None) -> N
     source = source_of(dataset)
     folder = _mirror_folder(mirror, source) if mirror else None
     destination = Path(destination)
-    destination.mkdir(parents=True, exist_ok=True)
     log.info("%s, %s at %s; licence: %s", source.title, source.homepage, source.version, source.licence)
-    with _alone(destination):
+    with writing(destination), _alone(destination):
         _complete(source, destination, mirror=mirror, folder=folder)
 
 
 @contextmanager
 def _alone(destination: Path) -> Iterator[None]:
     """Wait for another process that downloads to `destination`; the kernel ends its lock with it, whatever ends it."""
+    destination.mkdir(parents=True, exist_ok=True)
     with destination.with_name(f".{destination.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
