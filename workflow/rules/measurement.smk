@@ -77,7 +77,7 @@ rule record_search:
         **asks("record_search", gpus=GPU),
     params:
         code=code("record_search"),
-        settings=reads("record_search"),
+        settings=lambda wildcards: reads("record_search"),
         objective=SHOWN,
     message:
         "{wildcards.dataset}: record one user's search (tail -f {log})"
