@@ -11,13 +11,14 @@ VENV ?= .venv
 READY := $(VENV)/.ready
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: run test lint setup clean help
+.PHONY: run test lint docs setup clean help
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 	@echo '    make lint    style checks of code and workflow'
-	@echo '    make clean   remove .venv (results stay)'
+	@echo '    make docs    the documentation as a site: site/index.html'
+	@echo '    make clean   remove .venv and site (results stay)'
 
 run: $(READY)
 	@snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -32,6 +33,9 @@ lint: $(READY)
 	@snakefmt --check Snakefile workflow
 	@snakemake --lint
 
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 mkdocs build
+
 setup: $(READY)
 
 # A new pyproject.toml means new pins. The stamp is written last, so that an interrupted set-up starts again.
@@ -45,8 +49,8 @@ $(READY): pyproject.toml
 	    else echo 'It needs root. Run this, then make again:  sudo apt-get install python3-venv' >&2; exit 1; fi; }
 	@echo 'Setting up $(VENV): this takes minutes, once.'
 	@"$(PYTHON)" -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs,test]'
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site

@@ -52,7 +52,8 @@ def test_the_image_is_where_the_rules_look_for_it(file):
 
 
 def test_every_dependency_is_pinned_exactly():
-    for requirement in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]:
+    extras = PROJECT["optional-dependencies"]
+    for requirement in [*PROJECT["dependencies"], *extras["test"], *extras["docs"]]:
         assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+", requirement), requirement
 
 

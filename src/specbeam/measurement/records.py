@@ -74,22 +74,47 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "target_calls": _INT,
     },
 }
-"""What the measuring code gives, a kind of record each.
+"""What the measuring code gives; the page docs/reference/records.md is made of these types and of this text.
 
-evaluation: one row a (user, plan, verification, K, N) with the draft of one seed. `plan` is "flat" (N sequences at
-every level) or "completed" (all children at the deepest drafted level, by the trie). `accepted` are the drafted levels
-accepted over all rounds of a list and `first_accepted` those of its first round, both without bonus levels; `rounds`
-those that drafted a level, which a round with only the last level to go does not; `nodes` the tree nodes the target
-saw; `same_as_target` whether the list is the target's own, item for item, which `strict` promises.
-Verification `target` is the target's own beam search for the same users: no draft, no plan, no rounds, N = 0.
+any: Columns of several kinds.
+- dataset: Name of the data set.
+- objective: What the draft was aligned by.
+- draft_seed: Seed of the draft, one of `draft.seeds`.
+- K: Target beams, and items in a list.
+- N: Drafted sequences a level; 0 where there is no draft.
+- user: Test user, counted from 0.
+- accepted: Drafted levels accepted over all rounds of a list, without bonus levels.
+- first_accepted: Of these, the levels of the first round.
+- rounds: Rounds that drafted a level, which a round with only the last level to go does not.
+- target_calls: Passes of the target.
+- draft_calls: Passes of the draft.
+- nodes: Tree nodes that the target saw.
+- same_as_target: Whether the list is the target's own, item for item, which `strict` promises.
 
-trees: strict verification at the largest K, one row a (user, shape, size) of the drafted tree. `shape` is "flat" (the
-same number of sequences a level) or "shaped" (widths chosen on validation users for the fewest target calls); `size`
-the nodes drafted in the first round, `widths` their number by level, `nodes` all that the target saw, and the others as
-in evaluation.
+evaluation: One row a user, plan, verification, K and N, with the draft of one seed. Verification `target` is the target's
+own beam search for the same users: no draft, no plan, no rounds, N = 0.
+- plan: `flat` (N sequences at every level) or `completed` (all children at the deepest drafted level, by the trie).
+- verification: `strict`, `relaxed`, `relaxed-ranked`, `coupled` or `target`.
+- recall: Recall@K of the list against the user's test items.
+- ndcg: NDCG@K, likewise.
 
-timing: one row a (user, method, objective, verification, N, repeat), times in seconds. Rows with `timed` hold wall time
-and no phases; rows without it come from a separate run under timers, hold phases, and never enter a speedup.
+trees: Strict verification at the largest K, one row a user, shape and size of the drafted tree.
+- shape: `flat` (the same number of sequences a level) or `shaped` (widths chosen on validation users for the fewest target
+  calls).
+- widths: Nodes drafted in the first round, by level.
+- size: Their number.
+
+timing: One row a user, method, objective, verification, N and repeat. Rows with `timed` hold wall time and no phases; the
+others come from a separate run under timers, hold phases, and never enter a speedup.
+- method: `generate` (transformers), `plain` (this engine's beam search) or `speculative`.
+- verification: As in evaluation; empty for the baselines, as `objective` is.
+- repeat: Which of the repeats, from 0.
+- seconds: Of one list.
+- draft: Seconds in the draft.
+- target: Seconds in the target.
+- verify: Seconds in verification.
+- constraint: Seconds in look-ups of the trie.
+- timed: Whether `seconds` is wall time without timers inside.
 """
 
 ENVIRONMENT: dict[str, pa.DataType] = {
@@ -102,7 +127,18 @@ ENVIRONMENT: dict[str, pa.DataType] = {
     "versions": _TEXT,
     "cpu": _TEXT,
 }
-"""What `write` adds to every row; `versions` is a JSON object of package versions."""
+"""What `write` adds.
+
+environment: What a row was measured by and on.
+- device: `cpu`, or the GPU's name.
+- threads: CPU threads of the job.
+- dtype: Precision of the target's weights.
+- seed: Of the run (`seed`).
+- commit: Of the checkout.
+- dirty: Whether the checkout had changes that were not committed.
+- versions: Versions of packages, a JSON object.
+- cpu: The processor's name.
+"""
 
 VERIFICATIONS = ("strict", "relaxed", "relaxed-ranked", "coupled")
 PLANS = ("flat", "completed")

@@ -123,6 +123,7 @@ class Settings(Section):
     seed: Seed = 1
     """Of the target, its trajectories, sampled users and sampled lists; drafts have their own, draft.seeds."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where models run; `auto`: on the GPU if there is one."""
     datasets: SomeDistinct[DatasetName] = ["synthetic"]
     """Data sets that `snakemake` without a target computes; each also has a target of its own name."""
     source: SourceSettings = SourceSettings()

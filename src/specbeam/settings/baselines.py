@@ -13,13 +13,19 @@ class SasrecSettings(TrainingSettings):
     """SASRec (specbeam.baselines.sasrec), and its training."""
 
     hidden_size: Count = 64
+    """Width of the model."""
     layers: Count = 2
+    """Blocks of attention and feed-forward."""
     heads: Count = 1
+    """Attention heads."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Of embeddings, attention and feed-forward while training."""
     history: Count = 50
     """Most recent items that it reads."""
     epochs: Count = 60
+    """Passes over the training users, at most."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Of AdamW, on matrices."""
     batch_size: Count = 128
     """Users an optimiser step."""
     micro_batch_size: Count = 128

@@ -19,7 +19,9 @@ class SyntheticSettings(Section):
     """The embedded catalogue and users (specbeam.data.synthetic)."""
 
     users: Count = 2500
+    """Users before the split."""
     items: Count = 3000
+    """Items of the catalogue."""
     clusters: Count = 24
     """Latent interest groups; the first identifier token is mostly a group's."""
     mean_length: Annotated[float, Field(ge=4)] = 9.0

@@ -33,6 +33,7 @@ class MeasurementSettings(Section):
     all children of the level above, by the trie and without a pass of the draft (not for relaxed, which samples).
     Timed is `flat` alone."""
     verifications: SomeDistinct[Verification] = ["strict", "relaxed"]
+    """How drafted levels are accepted (docs/method.md); `strict` and `coupled` are lossless."""
     users: Count | None = None
     """Test users for acceptance and recall of the drafts; null takes all."""
     tree_nodes: SomeDistinct[Count] = [60, 120, 240, 480]

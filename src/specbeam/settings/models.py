@@ -19,9 +19,13 @@ class LoraSettings(Section):
     """Low-rank adapters on a pretrained target."""
 
     rank: Count = 8
+    """Rank of the adapters."""
     alpha: Positive = 16
+    """Adapters are scaled by alpha / rank."""
     dropout: Fraction = 0.05
+    """Of the adapters while training."""
     modules: list[str] = ["q_proj", "v_proj"]
+    """Layers that get adapters, by the names they have in the model."""
     rows: Literal["new", "all"] = "new"
     """Rows of the embedding and of the head that are trained beside the adapters: those of the `new` item tokens, or
     `all`, at 16 bytes a weight."""
@@ -35,9 +39,13 @@ class ModelSettings(Section):
     revision: Annotated[str, AfterValidator(_whole_commit)] | None = None
     """Commit of the hub model, all 40 digits; required for hub names, so that a run can be repeated."""
     hidden_size: Count = 128
+    """Width of a new Llama; an even multiple of heads."""
     layers: Count = 4
+    """Its layers."""
     heads: Count = 4
+    """Its attention heads."""
     intermediate_size: Count = 384
+    """Width of its feed-forward blocks."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Attention dropout while training."""
     dtype: Literal["float32", "bfloat16", "float16", "int8", "int4"] = "float32"
@@ -83,8 +91,11 @@ class DraftModelSettings(ModelSettings):
     """The draft: a small causal language model with the target's tokenizer."""
 
     hidden_size: Count = 64
+    """Width of a new Llama; an even multiple of heads."""
     layers: Count = 2
+    """Its layers."""
     intermediate_size: Count = 128
+    """Width of its feed-forward blocks."""
     from_target: SomeDistinct[Annotated[int, Field(ge=0)]] | None = None
     """Layers of the target, counted from 0, that the draft starts from, in this order, with the target's embedding,
     final norm, head and sizes; the target must then be trained first. Null: from `base`, or a new Llama."""
@@ -110,8 +121,11 @@ class TrainingSettings(Section):
     """How a model is trained."""
 
     epochs: Count = 10
+    """Passes over the training data, at most."""
     learning_rate: Positive = 1e-3
+    """Its largest value, after the warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """Of AdamW, on matrices."""
     batch_size: Count = 64
     """Users (windows) an optimiser step."""
     micro_batch_size: Count = 64
@@ -191,6 +205,7 @@ class AlignmentTrainingSettings(TrainingSettings):
     loss_on_prompt: bool = True
     """Whether the history's tokens are targets too (the authors' code: yes)."""
     epochs: Count = 5
+    """Passes over the recorded prompts, at most."""
     batch_size: Count = 32
     """Users an optimiser step."""
     micro_batch_size: Count = 32

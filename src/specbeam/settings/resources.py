@@ -7,10 +7,15 @@ class ThreadSettings(Section):
     """CPU threads (and Snakemake's cores) a job takes."""
 
     target: Count = 2
+    """Training of the target, its lists, and the baselines."""
     trajectories: Count = 1
+    """Each recording of trajectories."""
     draft: Count = 1
+    """Each training and alignment of a draft."""
     evaluation: Count = 1
+    """Each evaluation of a draft."""
     timing: Count = 2
+    """Each timing; no more than the cores that a job may use."""
 
 
 class Need(Section):
@@ -26,14 +31,18 @@ class SmallNeed(Need):
     """What rules that load no model ask for."""
 
     memory_mb: Count = 2000
+    """Megabytes of main memory."""
     runtime_minutes: Count = 15
+    """Time limit on a cluster."""
 
 
 class PreparationNeed(SmallNeed):
     """What the preparation of a data set asks for."""
 
     memory_mb: Count = 4000
+    """Megabytes of main memory."""
     runtime_minutes: Count = 60
+    """Time limit on a cluster."""
 
 
 class RuleNeeds(Section):
@@ -61,13 +70,17 @@ class SlurmSettings(Section):
     """What is asked of Slurm besides; null: nothing, so that the cluster's own default holds."""
 
     partition: str | None = None
+    """Of all jobs, or of those without a GPU if `gpu_partition` is set."""
     gpu_partition: str | None = None
     """Of jobs with a GPU; null: `partition`."""
     account: str | None = None
+    """Whom jobs are counted to."""
     qos: str | None = None
+    """Quality of service."""
     gpu_qos: str | None = None
     """Of jobs with a GPU; null: `qos`."""
     constraint: str | None = None
+    """Features that nodes must have."""
     gpu_constraint: str | None = None
     """Of jobs with a GPU; null: `constraint`."""
     extra: str | None = None
