@@ -1,6 +1,6 @@
 """What mkdocs generates when it builds the site: reference tables from the code, and formulas as MathML.
 
-A page says where: `<!-- generated: NAME -->`. Nothing of it is kept in the repository, so it cannot fall behind the code.
+A page says where: `<!-- generated: NAME -->`. Nothing of it is kept in the repository, so it cannot fall behind.
 """
 
 import ast

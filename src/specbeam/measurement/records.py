@@ -91,21 +91,21 @@ any: Columns of several kinds.
 - nodes: Tree nodes that the target saw.
 - same_as_target: Whether the list is the target's own, item for item, which `strict` promises.
 
-evaluation: One row a user, plan, verification, K and N, with the draft of one seed. Verification `target` is the target's
-own beam search for the same users: no draft, no plan, no rounds, N = 0.
+evaluation: One row a user, plan, verification, K and N, with the draft of one seed. Verification `target` is the
+target's own beam search for the same users: no draft, no plan, no rounds, N = 0.
 - plan: `flat` (N sequences at every level) or `completed` (all children at the deepest drafted level, by the trie).
 - verification: `strict`, `relaxed`, `relaxed-ranked`, `coupled` or `target`.
 - recall: Recall@K of the list against the user's test items.
 - ndcg: NDCG@K, likewise.
 
 trees: Strict verification at the largest K, one row a user, shape and size of the drafted tree.
-- shape: `flat` (the same number of sequences a level) or `shaped` (widths chosen on validation users for the fewest target
-  calls).
+- shape: `flat` (the same number of sequences a level) or `shaped` (widths chosen on validation users for the fewest
+  target calls).
 - widths: Nodes drafted in the first round, by level.
 - size: Their number.
 
-timing: One row a user, method, objective, verification, N and repeat. Rows with `timed` hold wall time and no phases; the
-others come from a separate run under timers, hold phases, and never enter a speedup.
+timing: One row a user, method, objective, verification, N and repeat. Rows with `timed` hold wall time and no phases;
+the others come from a separate run under timers, hold phases, and never enter a speedup.
 - method: `generate` (transformers), `plain` (this engine's beam search) or `speculative`.
 - verification: As in evaluation; empty for the baselines, as `objective` is.
 - repeat: Which of the repeats, from 0.
