@@ -1,4 +1,4 @@
-"""Commands and settings in the documents are such as Snakemake, specbeam and the settings know."""
+"""Commands and settings in the documents are such as Snakemake, specbeam and the settings know; tests/workflow runs them."""
 
 import re
 import shlex
@@ -50,3 +50,11 @@ def test_the_cluster_page_calls_the_training_with_the_options_that_it_has():
     for call in calls:
         given = re.findall(r"--[a-z]+", call)
         assert sorted(given) == sorted(option.opts[0] for option in verb.params if option.required), call
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_settings_that_a_document_shows_are_valid(document):
+    for block in re.findall(
+        r"^```yaml\n(.*?)^```", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    ):
+        settings.parse(yaml.safe_load(block), source=f"{document}: {block}")

@@ -1,8 +1,8 @@
 """Every command in README and the documents is executed.
 
 The tutorial runs as it stands, in order, on a default config made as small as the smoke config. All other commands run
-on what it leaves; those that would take real data, GPUs, a cluster or hours, as dry runs. What cannot be run here at all
-stands in ELSEWHERE, with the reason.
+on what it leaves; those that would take real data, GPUs, a cluster or hours, as dry runs. What cannot be run here at
+all stands in ELSEWHERE, with the reason.
 """
 
 import os
@@ -91,7 +91,7 @@ def run(place: Checkout, script: str) -> None:
     environment = place.environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
-        cwd=place.folder, env=environment, capture_output=True, text=True, timeout=300,
+        cwd=place.folder, env=environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
 
