@@ -74,7 +74,7 @@ def _section(section: Schema, known: dict[str, Schema], path: tuple[str, ...]) -
     if rows:
         yield from table(("key", "type", "default", "meaning"), rows)
     for kind, names in held.items():
-        yield f"{'###' if path else '##'} {', '.join('.'.join((*path, name)) for name in names)}\n"
+        yield f"{'###' if path else '##'} {'.'.join((*path, ', '.join(names)))}\n"
         yield f"{known[kind]['description']}\n"
         yield from _section(known[kind], known, (*path, names[0]))
 

@@ -1,4 +1,4 @@
-"""Commands and settings in the documents are such as Snakemake, specbeam and the settings know; tests/workflow runs them."""
+"""Commands and settings in the documents are such as Snakemake, specbeam and the settings know."""
 
 import re
 import shlex

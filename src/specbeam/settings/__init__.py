@@ -119,9 +119,9 @@ class Settings(Section):
     """Everything a run depends on."""
 
     run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), AfterValidator(_free)] = "default"
-    """Name of the run: results go to results/<run>/."""
+    """Name of the run: results go to `results/<run>/`."""
     seed: Seed = 1
-    """Of the target, its trajectories, sampled users and sampled lists; drafts have their own, draft.seeds."""
+    """Of the target, its trajectories, sampled users and sampled lists; drafts have their own, `draft.seeds`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run; `auto`: on the GPU if there is one."""
     datasets: SomeDistinct[DatasetName] = ["synthetic"]
