@@ -33,6 +33,7 @@ ELSEWHERE = {
     ".ci/run": "runs this test",
     "conda": "no conda here; tests/unit/test_environment.py holds its files against the pins",
     "pip": "fetches packages",
+    "specbeam --install-completion": "edits the shell's start-up file",
     "hf download": "fetches LLaMA-7B",
     "apptainer build": "no Apptainer here; tests/unit/test_environment.py runs the recipe's steps",
     "snakemake --profile workflow/profiles/slurm --configfile config/paper.yaml --sdm apptainer": "no Apptainer here; "
