@@ -159,7 +159,7 @@ def test_calls_of_specbeam_that_are_not_run_have_options_that_there_are() -> Non
     for document in DOCUMENTS:
         scripts = [command for block in blocks(document, "sh") for command in commands(block)]
         for command in [*scripts, *quoted(document)]:
-            if command.startswith("specbeam ") and not is_name(command) and not as_run(command):
+            if re.match("specbeam [a-z]", command) and not is_name(command) and not as_run(command):
                 verb, *arguments = shlex.split(command, comments=True)[1:]
                 known[verb].make_context(verb, arguments)
 
