@@ -41,7 +41,7 @@ ELSEWHERE = {
     "sbatch": "tests/cluster runs it on a real Slurm",
     "squeue": "needs Slurm, which tests/cluster starts",
     "accelerate launch": "needs a second machine; tests/equivalence/test_processes.py launches two processes",
-    "specbeam bench results/default/synthetic": "takes minutes; docs/own-model.md has fewer K and batch sizes, and runs",
+    "specbeam bench results/default/synthetic": "takes minutes; that of docs/own-model.md runs",
     "specbeam bench results/beauty-small/beauty": "needs that run, which takes an hour",
     "specbeam bench --shape 512": "takes minutes; tests/unit/test_bench.py runs smaller shapes",
     "PYTHONPATH=tests python tests/distances.py": "takes minutes",
