@@ -44,6 +44,7 @@ ELSEWHERE = {
     "specbeam bench results/default/synthetic": "takes minutes; that of docs/own-model.md runs",
     "specbeam bench results/beauty-small/beauty": "needs that run, which takes an hour",
     "specbeam bench --shape 512": "takes minutes; tests/unit/test_bench.py runs smaller shapes",
+    "snakemake ablations --dry-run --cores 2 --configfile config/grid.yaml": "plans 20,265 jobs, for a minute",
     "PYTHONPATH=tests python tests/distances.py": "takes minutes",
 }
 """Beginning of a command -> why it is not executed here."""
@@ -84,7 +85,7 @@ def as_run(command: str) -> str:
         return ""
     if command.startswith("make "):
         return command.replace("make", "make --dry-run", 1)
-    if re.match(r"snakemake\b.*(--configfile|--profile|--config|\b(beauty|games|mine)\b)", command):
+    if re.match(r"snakemake\b.*(--configfile|--profile|--config|--forcerun|\b(beauty|games|mine)\b)", command):
         return command.replace("snakemake", "snakemake --dry-run", 1)
     return command
 
@@ -103,6 +104,8 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout in which the tutorial was followed. Set-up has nothing to do: this environment is taken for .venv."""
     place = copied(tmp_path_factory.mktemp("tried"))
     shutil.copy2(ROOT / "Makefile", place.folder)
+    (place.folder / "docs").mkdir()
+    shutil.copy2(ROOT / "docs/scale.yaml", place.folder / "docs")
     small = (ROOT / "config/smoke.yaml").read_text().replace("atspeed_s: {}", "atspeed_s: {alpha: 0.7}")
     (place.folder / "config/config.yaml").write_text(small.replace("run: smoke", "run: default"))
     (place.folder / ".venv/bin").mkdir(parents=True)
