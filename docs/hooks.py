@@ -187,7 +187,8 @@ def _meanings() -> dict[str, dict[str, str]]:
             ):
                 introduction, *entries = re.split(r"\n- ", text)
                 named = (entry.partition(": ") for entry in entries)
-                found[kind] = {"": introduction, **{column: meaning for column, _, meaning in named}}
+                found[kind] = {"": introduction}
+                found[kind] |= {column: meaning for columns, _, meaning in named for column in columns.split(", ")}
     return found
 
 

@@ -86,8 +86,7 @@ any: Columns of several kinds.
 - accepted: Drafted levels accepted over all rounds of a list, without bonus levels.
 - first_accepted: Of these, the levels of the first round.
 - rounds: Rounds that drafted a level, which a round with only the last level to go does not.
-- target_calls: Passes of the target.
-- draft_calls: Passes of the draft.
+- target_calls, draft_calls: Passes of the target, and of the draft.
 - nodes: Tree nodes that the target saw.
 - same_as_target: Whether the list is the target's own, item for item, which `strict` promises.
 
@@ -95,12 +94,10 @@ evaluation: One row a user, plan, verification, K and N, with the draft of one s
 target's own beam search for the same users: no draft, no plan, no rounds, N = 0.
 - plan: `flat` (N sequences at every level) or `completed` (all children at the deepest drafted level, by the trie).
 - verification: `strict`, `relaxed`, `relaxed-ranked`, `coupled` or `target`.
-- recall: Recall@K of the list against the user's test items.
-- ndcg: NDCG@K, likewise.
+- recall, ndcg: At K, against the user's test items.
 
 trees: Strict verification at the largest K, one row a user, shape and size of the drafted tree.
-- shape: `flat` (the same number of sequences a level) or `shaped` (widths chosen on validation users for the fewest
-  target calls).
+- shape: `flat` (as wide at every level) or `shaped` (by validation users, for the fewest target calls).
 - widths: Nodes drafted in the first round, by level.
 - size: Their number.
 
@@ -110,10 +107,7 @@ the others come from a separate run under timers, hold phases, and never enter a
 - verification: As in evaluation; empty for the baselines, as `objective` is.
 - repeat: Which of the repeats, from 0.
 - seconds: Of one list.
-- draft: Seconds in the draft.
-- target: Seconds in the target.
-- verify: Seconds in verification.
-- constraint: Seconds in look-ups of the trie.
+- draft, target, verify, constraint: Seconds in this part of the search; constraint is look-ups of the trie.
 - timed: Whether `seconds` is wall time without timers inside.
 """
 
