@@ -251,9 +251,10 @@ def summarise(
 def page(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run, such as results/default.")],
     output: Annotated[Path, typer.Option(help="Page to write (html).")],
+    summary: Annotated[Path, typer.Option(help="The same without figures to write (html), for the report.")],
     parts: Annotated[Path, typer.Option(help="Folder to write, of pages by data set and objective, for the report.")],
 ) -> None:
     """Write a page on a run: numbers, figures, what is next."""
     from specbeam.page import write as stage
 
-    stage.write_page(run=run, output=output, parts=parts)
+    stage.write_page(run=run, output=output, summary=summary, parts=parts)

@@ -50,7 +50,7 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         generated.fix_environment(patch)
         folder = make_shown_run(tmp_path_factory.mktemp("results") / "shown")
-    write_page(run=folder, output=folder / "index.html", parts=folder / "parts")
+    write_page(run=folder, output=folder / "index.html", summary=folder / "summary.html", parts=folder / "parts")
     return folder
 
 

@@ -30,7 +30,7 @@ def report(tmp_path_factory):
         for form in ("png", "csv"):
             if not (figures / f"{name}.{form}").exists():
                 shutil.copy(figures / f"accepted.{form}", figures / f"{name}.{form}")
-    write_page(run=run, output=run / "index.html", parts=run / "parts")
+    write_page(run=run, output=run / "index.html", summary=run / "summary.html", parts=run / "parts")
     config = place.folder / "config" / "smoke.yaml"
     config.write_text(
         config.read_text().replace(ALIGNED, f"objectives: {{{OBJECTIVES[0]}: {{}}, {OBJECTIVES[1]}: {{}}}}")

@@ -28,7 +28,7 @@ def run(tmp_path):
 
 def written(run, name="index.html"):
     """The page, or one of its parts, as text."""
-    write_page(run=run, output=run / "index.html", parts=run / "parts")
+    write_page(run=run, output=run / "index.html", summary=run / "summary.html", parts=run / "parts")
     return (run / name).read_text(encoding="utf-8")
 
 
@@ -62,6 +62,12 @@ def summary_of(run):
 def evaluation_of(**changes):
     frames = [generated.evaluation(name, beam_widths=(5, 20), seed=seed) for name in OBJECTIVES for seed in (1, 2)]
     return pd.concat(frames).assign(**changes)
+
+
+def test_the_reports_summary_is_the_page_without_figures(run):
+    page, summary = written(run), (run / "summary.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") > summary.count("<figure>") == 0
+    assert Read(summary).rows == Read(page).rows
 
 
 def test_headlines_are_of_the_draft_with_the_most_levels_at_the_largest_k(run):

@@ -14,7 +14,8 @@ rule write_page:
         finished(settings.datasets),
         evaluation=every("measurement/evaluation/{objective}/seed-{seed}.parquet", objective=OBJECTIVES, seed=SEEDS),
     output:
-        html=report("<run>/index.html", caption="../report/page.rst", category="Summary", labels={"page": "all of it"}),
+        html="<run>/index.html",
+        summary=report("<run>/summary.html", caption="../report/page.rst", category="Summary", labels={"page": "all"}),
         parts=report(directory("<run>/parts"), caption="../report/part.rst", **BY_PART),
     log:
         "<run>/logs/write_page.log",
@@ -31,4 +32,4 @@ rule write_page:
     message:
         "write the summary page (tail -f {log})"
     shell:
-        "specbeam page {params.run:q} --output {output.html:q} --parts {output.parts:q} > {log:q} 2>&1"
+        "specbeam page {params.run:q} --output {output.html:q} --summary {output.summary:q} --parts {output.parts:q} > {log:q} 2>&1"

@@ -65,11 +65,12 @@ class DatasetPart:
     tables: list[Table]
 
 
-def write_page(*, run: Path, output: Path, parts: Path) -> None:
+def write_page(*, run: Path, output: Path, summary: Path, parts: Path) -> None:
     """Write `output`, one HTML file on the finished run in the folder `run`, with its figures in it.
 
-    And the folder `parts`, of pages DATASET/PART.html with tables: of the target and the baselines, and of each
-    objective. Raises SpecbeamError when `run` is no run, or a data set of its config has no results yet.
+    For Snakemake's report, where figures have their own places and browsers refuse pages of 2 MB, the same without them
+    (`summary`), and the folder `parts`, of pages DATASET/PART.html with tables: of the target and the baselines, and of
+    each objective. Raises SpecbeamError when `run` is no run, or a data set of its config has no results yet.
     """
     found = Run.of(run)
     with replacing(parts) as folder:
@@ -78,8 +79,9 @@ def write_page(*, run: Path, output: Path, parts: Path) -> None:
             for part, shown in _parts(found, dataset):
                 html = _render("part.html", run=found.config["run"], dataset=dataset, part=part, tables=shown)
                 (folder / dataset / f"{part}.html").write_text(html, encoding="utf-8")
-    with replacing(output) as temporary:
-        temporary.write_text(_page(found), encoding="utf-8")
+    for path, figures in ((summary, False), (output, True)):
+        with replacing(path) as temporary:
+            temporary.write_text(_page(found, figures=figures), encoding="utf-8")
 
 
 def _render(template: str, **values: object) -> str:
@@ -90,13 +92,13 @@ def _render(template: str, **values: object) -> str:
     return environment.get_template(template).render(**values)
 
 
-def _page(found: Run) -> str:
+def _page(found: Run, *, figures: bool) -> str:
     datasets = found.config["datasets"]
     return _render(
         "page.html",
         run=found.config["run"],
         folder=found.folder,
-        parts=[_dataset(found, name) for name in datasets],
+        parts=[_dataset(found, name, figures=figures) for name in datasets],
         origins=facts.origins(found),
         jobs=facts.jobs(found),
         settings=found.settings,
@@ -105,14 +107,14 @@ def _page(found: Run) -> str:
     )
 
 
-def _dataset(run: Run, name: str) -> DatasetPart:
+def _dataset(run: Run, name: str, *, figures: bool) -> DatasetPart:
     folder, summary = run.folder / name, _summary(run, name)
     draft_length = run.config["decoding"]["draft_length"]
     return DatasetPart(
         name=name,
         measured=(folder / "summary.txt").read_text(encoding="utf-8").partition("\n\n")[0].splitlines(),
         headlines=headlines(summary, _evaluation(run, name), draft_length=draft_length),
-        figures=[_shown(path) for path in _pictures(folder / "figures")],
+        figures=[_shown(path) for path in _pictures(folder / "figures")] if figures else [],
         tables=[tables.acceptance(summary), tables.everything(summary)],
     )
 
