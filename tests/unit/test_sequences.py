@@ -84,7 +84,7 @@ def test_loading_users_names_a_file_that_is_missing_or_something_else(tmp_path):
     with pytest.raises(SpecbeamError, match=r"users\.parquet: expected the prepared users"):
         load_users(tmp_path / "users.parquet")
     (tmp_path / "users.parquet").write_text("no parquet at all")
-    with pytest.raises(SpecbeamError, match=r"users\.parquet: expected prepared users"):
+    with pytest.raises(SpecbeamError, match=r"users\.parquet: expected the prepared users, got no parquet file"):
         load_users(tmp_path / "users.parquet")
 
 
