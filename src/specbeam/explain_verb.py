@@ -12,7 +12,7 @@ import typer
 from specbeam.errors import SpecbeamError
 from specbeam.recommend_verb import AsJson, Device, Folder, K, UseDevice, asked
 
-User = Annotated[int, typer.Option(min=0, help="A test user, counted from 0.")]
+User = Annotated[int, typer.Option(min=0, help="A test user, by number in the data.")]
 Objective = Annotated[str | None, typer.Option(help="The draft; atspeed_s, or the first there is, if not given.")]
 DraftWidth = Annotated[int, typer.Option("--draft-beam-width", min=1, help="N: drafted sequences a level.")]
 Svg = Annotated[Path | None, typer.Option(help="File to draw the tree to (SVG).")]

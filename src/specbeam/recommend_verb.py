@@ -12,7 +12,7 @@ from specbeam.errors import SpecbeamError
 Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 
 Folder = Annotated[Path, typer.Argument(help="Data set of a finished run, such as results/default/synthetic.")]
-User = Annotated[int | None, typer.Option(min=0, help="A test user, counted from 0.")]
+User = Annotated[int | None, typer.Option(min=0, help="A test user, by number in the data.")]
 History = Annotated[str | None, typer.Option(help="Or item ids, oldest first: 5,9,22.")]
 K = Annotated[int, typer.Option("--k", min=1, help="Items in the list.")]
 ObjectiveOption = Annotated[

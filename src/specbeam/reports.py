@@ -47,6 +47,7 @@ def result(config: Path) -> Iterator[str]:
             )
         yield table.read_text(encoding="utf-8").rstrip()
         yield f"\nFigures: {folder / 'figures'}/  (png, svg, the data as csv, and a caption)"
+    yield f"All of it on one page: {Path('results') / run.run / 'index.html'}"
 
 
 def digests() -> Iterator[str]:

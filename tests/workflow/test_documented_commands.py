@@ -149,6 +149,7 @@ def test_own_data_are_a_target_after_the_edits_that_their_page_shows(checkout: C
     before, end, after = registry.read_text().rpartition("    )\n}")
     registry.write_text(before + entry + end + after)
     run(checkout, "\n".join(map(as_run, "\n".join(blocks(OWN_DATA, "sh")).splitlines())))
+    run(checkout, """python -c 'from specbeam.data.registry import SOURCES; assert SOURCES["mine"].name == "mine"'""")
 
 
 def test_verbs_and_targets_that_are_named_are_those_that_there_are(tried: Checkout) -> None:
