@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from specbeam.errors import SpecbeamError
 
 log = logging.getLogger(__name__)
+Made = TypeVar("Made")
 
 IN_TRAINING = (
     "lower training.micro_batch_size, set training.gradient_checkpointing: true or training.precision: bfloat16, or "
@@ -39,34 +40,34 @@ def explained(what: str, *, mend: str) -> Iterator[None]:
         raise SpecbeamError(f"{what}: expected it to fit into memory, ran out of it ({first}); {mend}") from None
 
 
-def halving(work: Callable[[Any], None], rows: Sequence[Any], size: int, *, name: str) -> Iterator[int]:
-    """`work` on `size` of `rows` at once, and on half as many from where memory runs out; yields how many are done.
+def halving(
+    work: Callable[[Any], list[Made]], rows: Sequence[Any], size: int, *, name: str
+) -> Iterator[tuple[Any, list[Made]]]:
+    """`work` on `size` of `rows` at once, and on half as many from where memory runs out.
 
-    `work` must leave nothing behind where it fails. Raises SpecbeamError if a single row does not fit.
+    Yields some rows with the list that `work` makes of them. Raises SpecbeamError if a single row does not fit.
     """
     done = 0
     while done < len(rows):
         part = rows[done : done + size]
         if len(part) == 1:
             with explained(name, mend="choose a smaller K or N, a shorter history, another dtype, or a larger device"):
-                work(part)
-        elif not _fits(work, part):
+                made = work(part)
+        elif (made := _fitting(work, part)) is None:
             size = len(part) // 2
             log.warning("%s: out of memory with %d prompts at once; going on with %d", name, len(part), size)
             continue
         done += len(part)
-        yield len(part)
+        yield part, made
 
 
-def _fits(work: Callable[[Any], None], part: Any) -> bool:
-    """Do the work; False, with all that it held given back, if memory ran out."""
+def _fitting(work: Callable[[Any], list[Made]], part: Any) -> list[Made] | None:
+    """What the work makes; None, with all that it held given back, if memory ran out."""
     try:
-        work(part)
+        return work(part)
     except (RuntimeError, MemoryError) as error:
         if not is_out(error):
             raise
-    else:
-        return True
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return False
+    return None

@@ -164,13 +164,13 @@ class Recommender:
         rule, rows = self._rule(verification, temperature, seed), self._rows(prompts, mask)
         lists: list[Recommendations | None] = [None] * len(rows)
 
-        def work(chosen: list[int]) -> None:
+        def work(chosen: list[int]) -> list[Recommendations]:
             padded, real = self._padded([rows[place] for place in chosen])
-            found = self.search(padded, k, mask=real, rule=rule)
-            for place, made in zip(chosen, self._recommendations(found, k), strict=True):
-                lists[place] = made
+            return self._recommendations(self.search(padded, k, mask=real, rule=rule), k)
 
-        list(memory.halving(work, _by_length(rows), self._batch_size, name="recommend"))
+        for chosen, made in memory.halving(work, _by_length(rows), self._batch_size, name="recommend"):
+            for place, one in zip(chosen, made, strict=True):
+                lists[place] = one
         return lists
 
     def for_histories(self, histories: Sequence[Sequence[Any]], k: int = 10, **options: Any) -> list[Recommendations]:

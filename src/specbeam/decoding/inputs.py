@@ -19,8 +19,8 @@ from specbeam.progress import Bar
 from specbeam.prompts import PromptBuilder
 from specbeam.trie import Trie
 
-Work = Callable[[np.ndarray, Tensor, Tensor], None]
-"""Takes positions in histories, prompts int64 [B, P] and mask bool [B, P]."""
+Work = Callable[[np.ndarray, Tensor, Tensor], list[memory.Made]]
+"""Makes a list of B from positions in histories, prompts int64 [B, P] and mask bool [B, P]."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,18 @@ class SearchInputs:
                 yield chosen, *self._padded(prompts, chosen)
                 progress.update(len(chosen))
 
-    def in_batches(self, work: Work, histories: Sequence[Sequence[int]], size: int, *, name: str) -> None:
-        """Call `work` with each of `batches`; where memory runs out, with fewer histories at once from there on.
-
-        `work` must leave nothing behind where it fails.
-        """
+    def in_batches(
+        self, work: Work[memory.Made], histories: Sequence[Sequence[int]], size: int, *, name: str
+    ) -> list[memory.Made]:
+        """What `work` makes of each history, from `batches`; with fewer at once from where memory runs out."""
         prompts, order = self._ordered(histories)
+        found: dict[int, memory.Made] = {}
         with Bar(total=len(prompts), desc=name, unit="user") as progress:
             each = lambda chosen: work(chosen, *self._padded(prompts, chosen))  # noqa: E731
-            for done in memory.halving(each, order, size, name=name):
-                progress.update(done)
+            for chosen, made in memory.halving(each, order, size, name=name):
+                found.update(zip(chosen.tolist(), made, strict=True))
+                progress.update(len(chosen))
+        return [found[place] for place in range(len(prompts))]
 
     def _ordered(self, histories: Sequence[Sequence[int]]) -> tuple[list[list[int]], np.ndarray]:
         """Prompts, and their positions by length."""

@@ -41,20 +41,21 @@ def evaluate(
     drafter = ModelDrafter.of(inputs.scorer(draft, settings.draft.model.dtype, normalise))
     users = inputs.sampled_users("test", measured.users, settings.seed)
     wanted = [inputs.data.catalogue.rows(targets) for _, _, targets in users]
-    rows: dict[int, list[dict[str, Any]]] = {}  # by user, so that what runs out of memory half-way is replaced
 
-    def work(chosen: np.ndarray, prompts: Tensor, mask: Tensor) -> None:
-        rows.update({int(i): [] for i in chosen})
+    def work(chosen: np.ndarray, prompts: Tensor, mask: Tensor) -> list[list[dict[str, Any]]]:
+        rows: list[list[dict[str, Any]]] = [[] for _ in chosen]
         for k in measured.beam_widths:
             for names, found, same in _lists(scorer, drafter, prompts, mask, k, settings):
                 drafted = names["N"] > 0
-                for i, ranked, counters, own in zip(chosen, inputs.rows(found), found.counters.each, same, strict=True):
+                each = zip(rows, chosen, inputs.rows(found), found.counters.each, same, strict=True)
+                for of_user, i, ranked, counters, own in each:
                     quality = {"recall": recall_at(ranked, wanted[i], k), "ndcg": ndcg_at(ranked, wanted[i], k)}
                     row = {"K": k, "user": users[i][0], "same_as_target": own, **counts(counters, drafted=drafted)}
-                    rows[i].append({**names, **row, **quality})
+                    of_user.append({**names, **row, **quality})
+        return rows
 
-    inputs.in_batches(work, [history for _, history, _ in users], BATCH, name=objective)
-    frame = pd.DataFrame(chain.from_iterable(rows.values()))
+    rows = inputs.in_batches(work, [history for _, history, _ in users], BATCH, name=objective)
+    frame = pd.DataFrame(chain.from_iterable(rows))
     frame = frame.sort_values(["user", "K"], kind="stable", ignore_index=True)
     strict = frame.loc[frame["verification"] == "strict", "same_as_target"]
     log.info("%s: %d of %d strict lists are the target's own, item for item", objective, strict.sum(), len(strict))

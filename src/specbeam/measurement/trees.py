@@ -31,17 +31,19 @@ def compare_trees(inputs: SearchInputs, target: Scorer, drafter: Drafter, settin
     for size in sorted({max(size, levels * beam_width) for size in settings.measurement.tree_nodes}):
         plans.append(("flat", size, Plan((size // max(levels, 1),) * levels)))
         plans.append(("shaped", size, best_tree(trace, beam_width, size)))
-    rows, users = {}, inputs.sampled_users("test", users, settings.seed)
+    users = inputs.sampled_users("test", users, settings.seed)
 
-    def work(chosen: np.ndarray, prompts: Tensor, mask: Tensor) -> None:
-        rows.update({int(i): [] for i in chosen})
+    def work(chosen: np.ndarray, prompts: Tensor, mask: Tensor) -> list[list[dict[str, Any]]]:
+        rows: list[list[dict[str, Any]]] = [[] for _ in chosen]
         batch = {"beam_width": beam_width, "mask": mask, "apart": True}
         own = search(target, prompts, **batch)
         for shape, size, plan in plans:
             found = search(target, prompts, drafter=drafter, plan=plan, **batch)
             names = {"shape": shape, "widths": " ".join(map(str, plan.widths)), "K": beam_width, "size": size}
-            for i, counters, same in zip(chosen, found.counters.each, same_lists(found, own), strict=True):
-                rows[i].append({**names, "user": users[i][0], **counts(counters), "same_as_target": same})
+            each = zip(rows, chosen, found.counters.each, same_lists(found, own), strict=True)
+            for of_user, i, counters, same in each:
+                of_user.append({**names, "user": users[i][0], **counts(counters), "same_as_target": same})
+        return rows
 
-    inputs.in_batches(work, [history for _, history, _ in users], BATCH, name="trees")
-    return pd.DataFrame(chain.from_iterable(rows.values())).sort_values("user", kind="stable", ignore_index=True)
+    rows = inputs.in_batches(work, [history for _, history, _ in users], BATCH, name="trees")
+    return pd.DataFrame(chain.from_iterable(rows)).sort_values("user", kind="stable", ignore_index=True)

@@ -54,13 +54,10 @@ def _search(
     inputs: SearchInputs, target: Scorer, histories: list[list[int]], width: int
 ) -> tuple[list[list[int]], list[list[float]]]:
     """Identifier rows and scores of every history's list; a row is -1 where no such item exists."""
-    rows: list[list[int]] = [[]] * len(histories)
-    scores: list[list[float]] = [[]] * len(histories)
 
-    def work(chosen: np.ndarray, prompts: Tensor, mask: Tensor) -> None:
+    def work(_: np.ndarray, prompts: Tensor, mask: Tensor) -> list[tuple[list[int], list[float]]]:
         found = search(target, prompts, beam_width=width, mask=mask)
-        for i, list_, list_scores in zip(chosen, inputs.rows(found), found.scores.tolist(), strict=True):
-            rows[i], scores[i] = list_, list_scores
+        return list(zip(inputs.rows(found), found.scores.tolist(), strict=True))
 
-    inputs.in_batches(work, histories, BATCH, name=f"target, K = {width}")
-    return rows, scores
+    made = inputs.in_batches(work, histories, BATCH, name=f"target, K = {width}")
+    return [rows for rows, _ in made], [scores for _, scores in made]

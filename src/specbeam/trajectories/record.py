@@ -42,10 +42,9 @@ def record(
     paths = np.full((len(asked), width, depth), -1, dtype=np.int32)
     beams = np.full((len(asked), depth - 1, width), -1, dtype=np.int32)
     scores = np.full((len(asked), width), -np.inf, dtype=np.float32)
-    values: list[np.ndarray] = [np.empty(0)] * len(asked)
     start = time.perf_counter()
 
-    def work(chosen: np.ndarray, prompts: torch.Tensor, mask: torch.Tensor) -> None:
+    def work(chosen: np.ndarray, prompts: torch.Tensor, mask: torch.Tensor) -> list[np.ndarray]:
         levels: list[torch.Tensor] = []
         found = search(searched, prompts, beam_width=width, mask=mask, levels=levels)
         for level, states in enumerate(levels):
@@ -58,10 +57,9 @@ def record(
         ]
         paths[chosen, : exists.shape[1]] = np.where(exists[..., None], found_paths, -1)
         scores[chosen, : exists.shape[1]] = found.scores.cpu().numpy()
-        for i, log_p in zip(chosen, probabilities(teacher, prompts, mask, trees, trie, over=over), strict=True):
-            values[i] = log_p
+        return probabilities(teacher, prompts, mask, trees, trie, over=over)
 
-    inputs.in_batches(work, histories, BATCH, name=f"trajectories, {split}")
+    values = inputs.in_batches(work, histories, BATCH, name=f"trajectories, {split}")
     offsets = np.cumsum([0, *(len(v) for v in values)])
     log_p = np.concatenate(values) if values else np.empty(0, np.float16)
     users = asked["user"].to_numpy(np.int64, copy=True)
