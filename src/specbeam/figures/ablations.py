@@ -111,10 +111,10 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     """Read evaluation records, each as ABLATION/LABEL=FILE or run=FILE; write `output`.png, .svg, .csv and .txt."""
     files = named(inputs)
     table, run = data(files), records.read(files[RUN], "evaluation")
-    caption = captions.join(
+    caption = captions.of_records(
         f"Accepted levels a round (AS@{table['K'].max()}, without the bonus level) by what each ablation varies. A "
         "ring marks the variant that is the run itself, a dotted line where the run stands.",
-        captions.sample(run),
-        captions.measured(run, files[RUN]),
+        run,
+        files[RUN],
     )
     style.save(draw(table), table, output, caption)

@@ -82,11 +82,11 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     inputs = [Path(path) for path in inputs]
     evaluation = records.read(inputs, "evaluation")
     acceptance = data(evaluation)
-    caption = captions.join(
+    caption = captions.of_records(
         "Levels of the drafted tree that verification accepts, a round (AS@K), by beam width K; the bonus level, which "
         "every round yields for nothing, is not counted. Sum of accepted levels over sum of rounds.",
-        captions.sample(evaluation),
-        captions.measured(evaluation, inputs),
+        evaluation,
+        inputs,
     )
     style.save(draw(acceptance, levels=draft_length(inputs)), acceptance, output, caption)
 

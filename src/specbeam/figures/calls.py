@@ -92,10 +92,10 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     inputs = list(inputs)
     evaluation = records.read(inputs, "evaluation")
     shares = data(evaluation)
-    caption = captions.join(
+    caption = captions.of_records(
         "Passes of the target that a list takes, as shares of lists, with their mean and half its 95 % interval. The "
         "data hold every K, plan and verification, and the intervals of the shares.",
-        captions.sample(evaluation),
-        captions.measured(evaluation, inputs),
+        evaluation,
+        inputs,
     )
     style.save(draw(shares), shares, output, caption)

@@ -18,6 +18,11 @@ def join(*sentences: str) -> str:
     return textwrap.fill(" ".join(sentences), 100, break_on_hyphens=False) + "\n"
 
 
+def of_records(what: str, frame: pd.DataFrame, files: Iterable[Path]) -> str:
+    """The caption of a figure that shows `what`, of the records `frame`, read from `files`."""
+    return join(what, sample(frame), measured(frame, files))
+
+
 def sample(frame: pd.DataFrame) -> str:
     """How many users, and seeds of drafts if records have them, a figure is of, and what its bars mean."""
     over = {"user": counted(frame["user"].nunique(), "test user")}

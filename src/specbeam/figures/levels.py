@@ -66,10 +66,10 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     inputs = list(inputs)
     evaluation = records.read(inputs, "evaluation")
     shares = data(evaluation, levels=accepted.draft_length(inputs))
-    caption = captions.join(
+    caption = captions.of_records(
         "Share of lists whose first round is accepted up to a level, that level included, by beam width K: a level is "
         "accepted if all of the target's K best continuations were drafted. The data hold every verification.",
-        captions.sample(evaluation),
-        captions.measured(evaluation, inputs),
+        evaluation,
+        inputs,
     )
     style.save(draw(shares), shares, output, caption)

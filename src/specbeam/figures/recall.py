@@ -197,10 +197,10 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     inputs = [path for path in inputs if path.suffix != ".csv"]
     evaluation = records.read(inputs, "evaluation")
     quality = data(evaluation, ranking)
-    caption = captions.join(
+    caption = captions.of_records(
         "Recall@K and NDCG@K by beam width K, against all of a user's test items: of the target's own lists, of what "
         "each verification makes of them, and of recommenders that a target has to beat (over all test users).",
-        captions.sample(evaluation),
-        captions.measured(evaluation, inputs),
+        evaluation,
+        inputs,
     )
     style.save(draw(quality), quality, output, caption)

@@ -63,11 +63,11 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     inputs = list(inputs)
     trees = records.read(inputs, "trees")
     calls = data(trees)
-    caption = captions.join(
+    caption = captions.of_records(
         f"Target calls a list at K = {calls['K'].max()} by the size of the drafted tree, under strict verification: "
         "trees that are flat as in the paper, and trees of as many nodes whose widths by level were chosen on other "
         "users. A list takes as many calls as an identifier has tokens without a draft, and at best one.",
-        captions.sample(trees),
-        captions.measured(trees, inputs),
+        trees,
+        inputs,
     )
     style.save(draw(calls), calls, output, caption)
