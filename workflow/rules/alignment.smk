@@ -17,7 +17,7 @@ rule train_draft:
         **asks("train_draft", gpus=lambda wildcards: GPU * VARIANTS[wildcards.variant].draft.training.processes),
     params:
         code=code("train_draft"),
-        settings=lambda wildcards: reads("train_draft", variant=wildcards.variant),
+        settings=reads("train_draft", "variant"),
     message:
         "{wildcards.dataset}: train the draft to start from, seed {wildcards.seed} (tail -f {log})"
     shell:
@@ -46,7 +46,7 @@ rule align_draft:
         **asks("align_draft", gpus=lambda wildcards: GPU * VARIANTS[wildcards.variant].alignment.training.processes),
     params:
         code=code("align"),
-        settings=lambda wildcards: reads("align", variant=wildcards.variant, objective=wildcards.objective),
+        settings=reads("align", "variant", "objective"),
     message:
         "{wildcards.dataset}: align a draft, {wildcards.objective}, seed {wildcards.seed} (tail -f {log})"
     shell:

@@ -15,7 +15,7 @@ rule rate_baselines:
         **asks("rate_baselines", gpus=GPU if settings.baselines.sasrec else 0),
     params:
         code=code("rate_baselines"),
-        settings=lambda wildcards: reads("rate_baselines"),
+        settings=reads("rate_baselines"),
     message:
         "{wildcards.dataset}: rate the baselines (tail -f {log})"
     shell:

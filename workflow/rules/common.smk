@@ -24,12 +24,17 @@ GPU = 0 if settings.device == "cpu" else 1  # a job that loads models; `--resour
 
 
 @functools.cache  # jobs by the thousand ask for the same few
-def reads(stage, *, variant="", objective=None):
-    """The settings a stage depends on, as JSON: when they change, its jobs run again.
-
-    Rules call it in a lambda: elsewhere Snakemake would take braces in a setting for wildcards.
-    """
+def values(stage, variant="", objective=None):
+    """The settings that a stage reads, as JSON."""
     return json.dumps(stage_values(VARIANTS[variant], stage, objective=objective))
+
+
+def reads(stage, *wildcards):
+    """The settings a stage depends on, of the job's `wildcards` (variant, objective): when they change, it runs again.
+
+    A function of the job, since Snakemake would take braces in a plain value for wildcards.
+    """
+    return lambda job: values(stage, **{name: job[name] for name in wildcards})
 
 
 def code(stage):

@@ -47,7 +47,7 @@ rule generate_synthetic:
         **asks("generate_synthetic"),
     params:
         code=code("generate"),
-        settings=lambda wildcards: reads("generate"),
+        settings=reads("generate"),
         destination=subpath(output.train, parent=True),
     message:
         "{wildcards.dataset}: generate a catalogue and users (tail -f {log})"

@@ -18,7 +18,7 @@ rule evaluate_draft:
         **asks("evaluate_draft", gpus=GPU),
     params:
         code=code("evaluate"),
-        settings=lambda wildcards: reads("evaluate", variant=wildcards.variant),
+        settings=reads("evaluate", "variant"),
     message:
         "{wildcards.dataset}: evaluate {wildcards.objective}, seed {wildcards.seed} (tail -f {log})"
     shell:
@@ -47,7 +47,7 @@ rule time_methods:
         **asks("time_methods", gpus=GPU),
     params:
         code=code("time"),
-        settings=lambda wildcards: reads("time"),
+        settings=reads("time"),
         drafts=named_drafts,
         threads=settings.threads.timing,
     message:
@@ -77,7 +77,7 @@ rule record_search:
         **asks("record_search", gpus=GPU),
     params:
         code=code("record_search"),
-        settings=lambda wildcards: reads("record_search"),
+        settings=reads("record_search"),
         objective=SHOWN,
     message:
         "{wildcards.dataset}: record one user's search (tail -f {log})"

@@ -15,7 +15,7 @@ rule prepare_dataset:
         **asks("prepare_dataset"),
     params:
         code=code("prepare"),
-        settings=lambda wildcards: reads("prepare"),
+        settings=reads("prepare"),
         raw=subpath(input.train, parent=True),
     message:
         "{wildcards.dataset}: prepare splits, catalogue and tokenizer (tail -f {log})"

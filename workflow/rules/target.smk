@@ -16,7 +16,7 @@ rule train_target:
         **asks("train_target", gpus=GPU * settings.target.training.processes),
     params:
         code=code("train_target"),
-        settings=lambda wildcards: reads("train_target"),
+        settings=reads("train_target"),
     message:
         "{wildcards.dataset}: train the target (tail -f {log})"
     shell:
@@ -43,7 +43,7 @@ rule recommend_items:
         **asks("recommend_items", gpus=GPU),
     params:
         code=code("infer_target"),
-        settings=lambda wildcards: reads("infer_target"),
+        settings=reads("infer_target"),
     message:
         "{wildcards.dataset}: recommend items by the target's beam search (tail -f {log})"
     shell:

@@ -16,7 +16,7 @@ rule record_trajectories:
         **asks("record_trajectories", gpus=GPU),
     params:
         code=code("record"),
-        settings=lambda wildcards: reads("record"),
+        settings=reads("record"),
         shards=settings.trajectories.shards,
     message:
         "{wildcards.dataset}: record the target's beams, shard {wildcards.shard} (tail -f {log})"
@@ -44,7 +44,7 @@ rule record_validation:
         **asks("record_validation", gpus=GPU),
     params:
         code=code("record_validation"),
-        settings=lambda wildcards: reads("record_validation"),
+        settings=reads("record_validation"),
     message:
         "{wildcards.dataset}: record the target's beams, validation (tail -f {log})"
     shell:
