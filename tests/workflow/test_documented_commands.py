@@ -47,6 +47,7 @@ ELSEWHERE = {
     "specbeam precision results/proof-beauty/beauty": "needs that run; tests/unit/test_precision.py runs a small one",
     "snakemake ablations --dry-run --cores 2 --configfile config/grid.yaml": "plans 20,265 jobs, for a minute",
     "PYTHONPATH=tests python tests/distances.py": "takes minutes",
+    "PYTHONPATH=tests python tests/dependencies.py": "tests/unit/test_dependencies.py reads the same",
 }
 """Beginning of a command -> why it is not executed here."""
 
