@@ -11,8 +11,8 @@ from specbeam.comparison.report import equal_files
 from specbeam.measurement import records
 
 TELLING_TIME = (
-    r".*/(logs|benchmarks)/.*", r".*\.provenance\.json", r".*/measurement/timing/.*",
-    r".*/figures/(speedup|pareto|phases)\..*", r".*/summary\..*", r"index\.html",
+    r"(.*/)?(logs|benchmarks)/.*", r".*\.provenance\.json", r".*/measurement/timing/.*",
+    r".*/figures/(speedup|pareto|phases)\..*", r"(.*/)?summary\..*", r"index\.html", r"parts/.*\.html",
 )  # fmt: skip
 """Results that hold times, and so are never the same twice."""
 
