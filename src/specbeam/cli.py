@@ -38,6 +38,7 @@ VERBS = {
         explain_verb.explain,
         serve_verb.serve,
         bench_verb.bench,
+        serve_verb.bench_serve,
         diff_verb.diff,
         cost_verb.cost,
     ),

@@ -1,6 +1,7 @@
-"""`specbeam serve`: the lists of a finished run over HTTP."""
+"""`specbeam serve`: the lists of a finished run over HTTP; `specbeam bench-serve`: the same under load."""
 
 import logging
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from specbeam.errors import SpecbeamError
-from specbeam.recommend_verb import Device, Folder, ObjectiveOption, UseDevice
+from specbeam.options import timing_threads
+from specbeam.recommend_verb import Device, Folder, K, ObjectiveOption, UseDevice
 
 if TYPE_CHECKING:
     from specbeam.recommender import Recommender
@@ -32,6 +34,12 @@ Tune = Annotated[
     typer.Option(min=1, help="Measure at the start what to draft for lists of so many items; repeatable."),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; as torch chooses, if not given.")]
+
+Requests = Annotated[int, typer.Option(min=1, help="Requests to each way of making lists.")]
+Callers = Annotated[int, typer.Option(min=1, help="Requests under way at a time.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Parts that the requests come in, each way's after another's.")]
+BenchThreads = Annotated[int | None, typer.Option(min=1, help="CPU threads of the models; all cores, if not given.")]
+Output = Annotated[Path | None, typer.Option(help="Folder for the table; else FOLDER/load.")]
 
 
 def serve(
@@ -67,6 +75,50 @@ def serve(
         recommender = Recommender.load(folder, objective=objective, device=device.value, batch_size=batch_size)
         _warm(recommender, folder, tune, batch_size)
         server.run(Service(recommender, limits=limits, timeout=timeout_seconds, most=max_k), opened)
+
+
+def bench_serve(
+    folder: Folder,
+    objective: ObjectiveOption = None,
+    requests: Requests = 200,
+    callers: Callers = 8,
+    k: K = 10,
+    rounds: Rounds = 5,
+    batch_size: BatchSize = 16,
+    max_wait_ms: MaxWait = 5.0,
+    threads: BenchThreads = None,
+    device: UseDevice = Device.auto,
+    output: Output = None,
+) -> None:
+    """Load-test the service on loopback.
+
+    With a draft, by plain beam search and by transformers' generate, under the same requests in the same run.
+    """
+    require()
+    import torch
+
+    from specbeam.files import replacing
+    from specbeam.measurement import load_test as stage
+    from specbeam.recommender import Recommender
+    from specbeam.serving.batching import Limits
+
+    load, limits = stage.Load(requests, callers, k, rounds), Limits(batch_size, max_wait_ms / 1000, max(256, callers))
+    threads = timing_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads)
+    examples = max(EXAMPLES, batch_size)
+    users = histories(folder, examples + requests)
+    recommender = Recommender.load(folder, objective=objective, device=device.value, batch_size=batch_size)
+    asked = {"histories": users[examples:] or users, "examples": users[:examples]}
+    table = stage.load_test(recommender, **asked, load=load, limits=limits)
+    name = f"{folder.resolve().parent.name}/{folder.resolve().name}"
+    text = stage.text(table, name=name, load=load, limits=limits, recommender=recommender, threads=threads)
+    output = output or folder / "load"
+    with replacing(output / "load.csv") as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    with replacing(output / "load.txt") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    typer.echo(text)
+    typer.echo(f"written to {output}/: load.csv, load.txt")
 
 
 def require() -> None:

@@ -3,6 +3,10 @@
 import logging
 import signal
 import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
 from types import FrameType
 
 import uvicorn
@@ -62,6 +66,22 @@ def bound(host: str, port: int) -> socket.socket:
             f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose another"
         ) from error
     return opened
+
+
+@contextmanager
+def in_background(service: Service) -> Iterator[str]:
+    """Serve in a thread, at a free port of loopback, until the block ends; yields the address."""
+    with bound("127.0.0.1", 0) as opened:
+        server = Server(service)
+        thread = Thread(target=server.run, args=([opened],), name="server")
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{opened.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def run(service: Service, opened: socket.socket) -> None:
