@@ -133,6 +133,20 @@ class Trie:
         return torch.cat([sources.new_tensor([-1]), sources - 1])
 
     @cached_property
+    def paths(self) -> np.ndarray:
+        """int32 [identifiers, L]: the states that each identifier passes, from its last one up; then the root, 0.
+
+        In the host's memory; of a trie only. Rows are those of `rows`.
+        """
+        rows, parents = self.rows.cpu().numpy(), self.parents.cpu().numpy().astype(np.int32)
+        parents[0] = 0
+        path = np.zeros((rows.max() + 1, self.depth), dtype=np.int32)
+        path[rows[rows >= 0], 0] = np.flatnonzero(rows >= 0)
+        for step in range(1, self.depth):
+            path[:, step] = parents[path[:, step - 1]]
+        return path
+
+    @cached_property
     def edges_at(self) -> tuple[slice, ...]:
         """For each depth, the edges out of its states; of a trie only, whose states are numbered level by level."""
         first, last, found = 0, 1, []

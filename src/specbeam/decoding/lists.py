@@ -10,6 +10,7 @@ from specbeam.decoding import noise
 from specbeam.decoding.beams import Beams
 from specbeam.decoding.counters import Counters
 from specbeam.decoding.drafters import Drafter, ModelDrafter
+from specbeam.decoding.filters import Filters
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Scorer
 from specbeam.decoding.rules import Coupled, Relaxed, Rule, Strict
@@ -55,6 +56,7 @@ def search(
     plan: Plan = Plan(),  # noqa: B008 - frozen
     rule: Rule | None = None,
     mask: Tensor | None = None,
+    filters: Filters | None = None,
     timer: Timer = untimed,
     apart: bool = False,
     levels: list[Tensor] | None = None,
@@ -69,6 +71,7 @@ def search(
         drafter: who drafts (specbeam.decoding.drafters); without one, plain beam search.
         plan: how much is drafted; Plan() is nothing.
         rule: Strict (default), Coupled, Relaxed or RelaxedRanked.
+        filters: what each prompt may not be given (Filters.of, for this trie and these prompts); None: nothing.
         timer: takes the time of the phases draft, target, verify and constraint.
         apart: let no prompt draft more because another one does, and count each as if it was searched alone
             (Counters.each): for measurements in batches.
@@ -89,7 +92,7 @@ def search(
     _check_rule(rule, target, plan)
     tree = target.tree(prompts, mask)
     searched = Search(target, tree, beam_width, rule, drafter, plan, timer)
-    searched.apart, searched.trace = apart, trace
+    searched.filters, searched.apart, searched.trace = filters, apart, trace
     if levels is not None:
         if drafter or any(target.trie.ending[:-1]):
             raise SpecbeamError("levels: expected no draft, and identifiers of one length")
