@@ -18,7 +18,7 @@ STAGES = ("target", "baselines", "trajectories", "alignment", "measurement")
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LIBRARY = (
     "data", "catalogue", "prompts", "trie", "models", "pretrained", "adapters", "decoding", "files", "errors",
-    "settings", "items", "recommender", "drop_in", "finished_run",
+    "settings", "items", "recommender", "recommendations", "subsets", "drop_in", "finished_run",
 )  # fmt: skip
 
 

@@ -55,6 +55,26 @@ def test_lists_are_those_of_the_recommender_for_each_history_alone(
         assert 1 <= answer["target_calls"] <= 4  # one level a call at least
 
 
+def test_requests_of_one_batch_have_filters_of_their_own(recommender: Recommender) -> None:
+    best, second, *_ = recommender.for_histories([HISTORIES[4]], k=6)[0].items
+    others = [item for item in CATALOGUE if item != best]
+    filters = [{"only": others}, {"without": [second]}, {"only": others, "without": [second]}, {}, {"repeats": False}]
+    with TestClient(Service(recommender, limits=Limits(batch_size=5, wait=60)).app) as client:
+        with ThreadPoolExecutor(5) as callers:
+            answers = list(callers.map(lambda filter: ask(client, HISTORIES[4], 6, **filter).json(), filters))
+        assert sample(client, "specbeam_batch_size_count") == 1
+    for filter, answer in zip(filters, answers, strict=True):
+        (alone,) = recommender.for_histories([HISTORIES[4]], k=6, **filter)
+        assert answer["items"] == alone.items
+    assert len({tuple(answer["items"]) for answer in answers}) >= 4
+    assert not set(answers[4]["items"]) & set(HISTORIES[4])
+
+
+def test_a_list_of_which_nothing_is_left_is_empty(client: TestClient) -> None:
+    answer = ask(client, HISTORIES[0], only=["item-3"], without=["item-3"])
+    assert (answer.status_code, answer.json()["items"], answer.json()["scores"]) == (200, [], [])
+
+
 def test_a_list_has_ten_items_unless_told(client: TestClient) -> None:
     assert len(client.post("/recommend", json={"history": ["item-1"]}).json()["items"]) == 10
 
@@ -63,6 +83,10 @@ def test_a_list_has_ten_items_unless_told(client: TestClient) -> None:
     ("body", "message"),
     [
         ({"history": ["item-99"]}, "item 'item-99': expected an item of the catalogue, it has no identifier"),
+        ({"history": ["item-1"], "only": ["item-2", "hat"]}, "item 'hat': expected an item of the catalogue"),
+        ({"history": ["item-1"], "without": ["hat"]}, "item 'hat': expected an item of the catalogue"),
+        ({"history": ["item-1"], "without": "item-2"}, "body.without: Input should be a valid list"),
+        ({"history": ["item-1"], "repeats": 0}, "body.repeats: Input should be a valid boolean"),
         ({"history": ["item-1"], "k": 21}, "k: expected at most 20 items, got 21"),
         ({"history": ["item-1"], "k": 0}, "body.k: Input should be greater than or equal to 1"),
         ({"history": ["item-1"], "k": "5"}, "body.k: Input should be a valid integer"),

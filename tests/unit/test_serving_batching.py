@@ -7,7 +7,7 @@ import pytest
 
 from specbeam.decoding.counters import Counters
 from specbeam.errors import SpecbeamError
-from specbeam.recommender import Recommendations
+from specbeam.recommendations import Recommendations
 from specbeam.serving.batching import Asked, Batch, Batcher, FullError, Limits, StoppedError
 
 HOUR = 3000.0  # a wait that a test would not live to see

@@ -24,7 +24,8 @@ from specbeam.measurement.bench_methods import plan_name
 from specbeam.measurement.peers import allowed_tokens, generate_batch
 from specbeam.progress import Bar
 from specbeam.provenance import environment
-from specbeam.recommender import Recommendations, Recommender
+from specbeam.recommendations import Recommendations
+from specbeam.recommender import Recommender
 from specbeam.serving.app import PATH, Service
 from specbeam.serving.batching import Asked, Limits
 from specbeam.serving.server import in_background

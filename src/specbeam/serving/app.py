@@ -10,14 +10,15 @@ import torch
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from specbeam import __version__
 from specbeam.decoding.support import check_search
 from specbeam.errors import SpecbeamError
-from specbeam.recommender import Recommendations, Recommender
+from specbeam.recommendations import Recommendations
+from specbeam.recommender import Recommender
 from specbeam.serving.batching import Asked, Batcher, FullError, Limits, StoppedError
 from specbeam.serving.metrics import CONTENT_TYPE, Metrics
 
@@ -52,6 +53,12 @@ class Wanted(BaseModel):
     """Item ids, oldest first."""
     k: StrictInt = Field(default=10, ge=1)
     """Items in the list."""
+    only: list[ItemId] | None = None
+    """Item ids that it may name, all others not."""
+    without: list[ItemId] = []
+    """Item ids that it may not name."""
+    repeats: StrictBool = True
+    """Whether it may name items of the history."""
 
 
 class Made(BaseModel):
@@ -88,7 +95,8 @@ class Service:
         self.app = self._application()
 
     def _search(self, batch: list[Asked]) -> list[Recommendations]:
-        return self.recommender([asked.prompt for asked in batch], batch[0].k)
+        filters = {"only": [asked.only for asked in batch], "without": [asked.without for asked in batch]}
+        return self.recommender([asked.prompt for asked in batch], batch[0].k, **filters)
 
     def _application(self) -> FastAPI:
         @asynccontextmanager
@@ -145,12 +153,16 @@ class Service:
         prompt = self.recommender.prompt(wanted.history)
         if not prompt:
             raise SpecbeamError("history: expected at least one item, got none")
-        target, drafter = self.recommender.target, self.recommender.drafter
+        target, drafter, items = self.recommender.target, self.recommender.drafter, self.recommender.items
         shape = torch.empty((1, len(prompt)), dtype=torch.int64, device=target.model.device)
         check_search(target.model, shape, target.trie, wanted.k)
         if drafter is not None:
             drafter.check(shape, target.trie, wanted.k)
-        return Asked(prompt, wanted.k)
+        only, without = None if wanted.only is None else frozenset(wanted.only), frozenset(wanted.without)
+        for item in without.union(only or ()):
+            items.row_of(item)  # raises for one that there is not
+        own = frozenset() if wanted.repeats else frozenset(item for item in wanted.history if item in items)
+        return Asked(prompt, wanted.k, only, without | own)
 
     async def _in_time(self, future: "asyncio.Future[Recommendations]", request: Request) -> Recommendations:
         """The list, unless time is up or the client is gone: then it is not searched any more."""

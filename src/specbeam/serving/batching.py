@@ -1,8 +1,8 @@
 """Requests that come one by one, searched in batches: a bounded queue, and one thread that owns the models.
 
 Nothing here knows of HTTP. A request waits for others of its K, as long as `Limits.wait` at most: a beam search of one
-width does not give the lists of another, so requests of different K are never searched together. The oldest request
-says whose turn it is, so none is overtaken for ever.
+width does not give the lists of another, so requests of different K are never searched together; each has a filter of
+its own. The oldest request says whose turn it is, so none is overtaken for ever.
 """
 
 import logging
@@ -12,9 +12,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition, Thread
 from types import TracebackType
+from typing import Any
 
 from specbeam.errors import SpecbeamError
-from specbeam.recommender import Recommendations
+from specbeam.recommendations import Recommendations
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,10 @@ class Asked:
     prompt: list[int]
     """Token ids."""
     k: int
+    only: frozenset[Any] | None = None
+    """Item ids that the list may name; None: all."""
+    without: frozenset[Any] = frozenset()
+    """Item ids that it may not."""
 
 
 @dataclass(frozen=True)
