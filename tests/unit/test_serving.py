@@ -71,8 +71,9 @@ def test_requests_of_one_batch_have_filters_of_their_own(recommender: Recommende
 
 
 def test_a_list_of_which_nothing_is_left_is_empty(client: TestClient) -> None:
-    answer = ask(client, HISTORIES[0], only=["item-3"], without=["item-3"])
-    assert (answer.status_code, answer.json()["items"], answer.json()["scores"]) == (200, [], [])
+    for filter in ({"only": ["item-3"], "without": ["item-3"]}, {"only": []}):
+        answer = ask(client, HISTORIES[0], **filter)
+        assert (answer.status_code, answer.json()["items"], answer.json()["scores"]) == (200, [], [])
 
 
 def test_a_list_has_ten_items_unless_told(client: TestClient) -> None:
@@ -112,6 +113,7 @@ def test_many_mistakes_are_counted_not_listed(client: TestClient) -> None:
     detail = ask(client, [None] * 1000).json()["detail"]
     assert detail.endswith("; and 997 more")
     assert len(detail) < 400
+    assert len(ask(client, ["item-1"], **{"x" * 50_000: 1}).json()["detail"]) < 400
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ def processes() -> Iterator[list[Process]]:
 def test_a_process_answers_what_it_took_when_it_is_told_to_stop_and_ends_with_0(
     run: Path, processes: list[Process]
 ) -> None:
-    # A batch that is never full would wait for half a minute, so all requests are in the queue when SIGTERM comes.
-    served = Process(str(run), "--batch-size", "64", "--max-wait-ms", "30000", "--timeout-seconds", "60")
+    # A batch that is never full would wait for ten minutes, so all requests are in the queue when SIGTERM comes.
+    served = Process(str(run), "--batch-size", "64", "--max-wait-ms", "600000", "--timeout-seconds", "60")
     processes.append(served)
     with httpx.Client(base_url=served.address, timeout=60) as client, ThreadPoolExecutor(12) as callers:
         assert client.get("/ready").status_code == 200

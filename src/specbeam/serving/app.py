@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Annotated, Any
 
 import torch
@@ -27,6 +28,8 @@ BODY_BYTES = 64 * 1024
 """The largest body of a request."""
 ID_LENGTH = 200
 """The longest item id that is text."""
+SUBSETS = 8
+"""How many `only` are kept ready, each as large as the catalogue: many requests name the same."""
 GONE = 499
 """Status, by nginx's custom, of a request whose client did not wait for the answer."""
 AGAIN = {"Retry-After": "1"}
@@ -88,6 +91,7 @@ class Service:
         `search` makes the lists of requests of one K, if not `recommender` does.
         """
         self.recommender, self.timeout, self.most = recommender, timeout, most
+        self._subset = lru_cache(SUBSETS)(recommender.subset)
         self.metrics = Metrics(lambda: self.batcher.waiting)
         self.batcher = Batcher(search or self._search, limits, observe=self.metrics.batch)
         self.inside = 0
@@ -95,7 +99,8 @@ class Service:
         self.app = self._application()
 
     def _search(self, batch: list[Asked]) -> list[Recommendations]:
-        filters = {"only": [asked.only for asked in batch], "without": [asked.without for asked in batch]}
+        only = [None if asked.only is None else self._subset(asked.only) for asked in batch]
+        filters = {"only": only, "without": [asked.without for asked in batch]}
         return self.recommender([asked.prompt for asked in batch], batch[0].k, **filters)
 
     def _application(self) -> FastAPI:
@@ -219,6 +224,6 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     errors = error.errors()
     if errors[0]["loc"] == ("body",):
         return JSONResponse({"detail": "body: expected a JSON object, sent as application/json"}, 422)
-    found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in errors]
+    found = [f"{'.'.join(map(str, each['loc']))[:ID_LENGTH]}: {each['msg']}" for each in errors]
     more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
     return JSONResponse({"detail": "; ".join(found[:3]) + more}, 422)
