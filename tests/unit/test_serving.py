@@ -109,6 +109,14 @@ def test_what_cannot_be_answered_is_refused_with_what_is_wrong(
     assert message in answer.json()["detail"]
 
 
+def test_a_history_beyond_the_targets_context_is_refused_and_fails_no_batch() -> None:
+    short = Recommender(tiny_model(seed=1, context=64), CATALOGUE)
+    with TestClient(Service(short).app) as client:
+        refused = ask(client, ["item-1"] * 20)
+        assert (refused.status_code, "exceed the model's context of 64" in refused.json()["detail"]) == (422, True)
+        assert sample(client, "specbeam_failed_batches_total") == 0
+
+
 def test_many_mistakes_are_counted_not_listed(client: TestClient) -> None:
     detail = ask(client, [None] * 1000).json()["detail"]
     assert detail.endswith("; and 997 more")

@@ -97,6 +97,14 @@ def test_what_nobody_waits_for_any_more_is_not_searched(searcher: Searcher) -> N
     assert searcher.batches == [[(0, 1)]]
 
 
+def test_a_search_that_has_begun_ends_whoever_waits_for_it(searcher: Searcher) -> None:
+    with Batcher(searcher, Limits(wait=0)) as batcher:
+        first, second = submit_behind_a_running_search(batcher, searcher, (1, 1))
+        assert not first.cancel()
+        searcher.gate.set()
+        assert [future.result(SOON).items for future in (first, second)] == [[0], [1]]
+
+
 def test_a_search_that_fails_is_the_answer_of_its_requests_alone(
     searcher: Searcher, caplog: pytest.LogCaptureFixture
 ) -> None:
