@@ -119,7 +119,7 @@ def _each(value: Any, prompts: int, name: str, make: Callable[[Any], Made]) -> l
         return [make(value)] * prompts
     if len(parts) != prompts or not all(isinstance(part, _ONE) for part in parts):
         raise SpecbeamError(
-            f"{name}: expected item ids for all prompts, or a list or set of them for each of the {prompts}; got "
+            f"{name}: expected item ids for all prompts, or a list or set of them for each of {prompts}, got "
             f"{repr(value)[:200]}"
         )
     return [make(part) for part in parts]

@@ -134,17 +134,17 @@ class Trie:
 
     @cached_property
     def paths(self) -> np.ndarray:
-        """int32 [identifiers, L]: the states that each identifier passes, from its last one up; then the root, 0.
+        """int32 [identifiers, L + 1]: the states that each identifier passes, from its last one up to the root, 0.
 
-        In the host's memory; of a trie only. Rows are those of `rows`.
+        Behind those of shorter ones the root is repeated. In the host's memory; of a trie only. Rows are those of
+        `rows`.
         """
-        rows, parents = self.rows.cpu().numpy(), self.parents.cpu().numpy().astype(np.int32)
-        parents[0] = 0
-        path = np.zeros((rows.max() + 1, self.depth), dtype=np.int32)
-        path[rows[rows >= 0], 0] = np.flatnonzero(rows >= 0)
-        for step in range(1, self.depth):
-            path[:, step] = parents[path[:, step - 1]]
-        return path
+        rows, parents = self.rows.cpu().numpy(), self.parents.cpu().numpy().clip(min=0)
+        paths = np.zeros((rows.max() + 1, self.depth + 1), dtype=np.int32)
+        paths[rows[rows >= 0], 0] = np.flatnonzero(rows >= 0)
+        for step in range(self.depth):
+            paths[:, step + 1] = parents[paths[:, step]]
+        return paths
 
     @cached_property
     def edges_at(self) -> tuple[slice, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from specbeam.trie import Trie
 
@@ -40,11 +41,16 @@ class Part:
         alive = np.pad(leaves[1:-1] > 0, (0, max(trie.widths)))  # state s > 0 ends edge s - 1
         return cls(trie, leaves, torch.from_numpy(alive).to(trie.tokens.device))
 
-    def dead(self, rows: Sequence[int]) -> np.ndarray:
-        """int64, ascending: the edges to nothing but `rows`, distinct identifiers of this part."""
+    def dead(self, rows: Sequence[int]) -> tuple[np.ndarray, int]:
+        """The edges (int64, ascending) to nothing but `rows`, distinct identifiers of this part.
+
+        And how many of them, at most, go out of one state.
+        """
         passed = self.trie.paths[np.asarray(rows, dtype=np.int64)]
-        states, counts = np.unique(passed, return_counts=True)
-        return states[counts == self.leaves[states]].astype(np.int64) - 1
+        states, places, counts = np.unique(passed, return_index=True, return_counts=True)
+        gone = counts == self.leaves[states]
+        parents = passed.ravel()[places[gone] + 1]
+        return states[gone].astype(np.int64) - 1, int(np.unique(parents, return_counts=True)[1].max(initial=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +60,9 @@ class Filters:
     parts: tuple[tuple[Tensor, Tensor], ...]
     """`Part.alive`, and bool [B, 1, 1]: the prompts that it does NOT bind."""
     dead: Tensor
-    """int64, ascending: dead edges, each plus the `shift` of its prompt."""
+    """int64, ascending: dead edges, each plus the `shift` of its prompt; then `most` numbers beyond all edges."""
+    most: int
+    """Dead edges out of one state, at most."""
     shift: Tensor
     """int64 [B, 1, 1]: what tells the prompts' edges apart."""
 
@@ -64,18 +72,22 @@ class Filters:
 
         None if nothing is left out of the trie.
         """
-        trie, dead = parts[0].trie, [np.zeros(0, dtype=np.int64)]
+        trie, dead, most = parts[0].trie, [], 0
         device, span = trie.tokens.device, len(trie.tokens) + max(trie.widths)
         for prompt, (part, rows) in enumerate(zip(parts, left_out, strict=True)):
             if len(rows):
-                dead.append(part.dead(rows) + span * prompt)
+                edges, of_one = part.dead(rows)
+                dead.append(edges + span * prompt)
+                most = max(most, of_one)
         bound = {id(part): part for part in parts if part.alive is not None}
-        if len(dead) == 1 and not bound:
+        if not most and not bound:
             return None
         free = {key: torch.tensor([id(part) != key for part in parts], device=device) for key in bound}
+        beyond = np.full(most, 2 * span * len(parts))
         return cls(
             tuple((part.alive, free[key].view(-1, 1, 1)) for key, part in bound.items()),
-            torch.from_numpy(np.concatenate(dead)).to(device),
+            torch.from_numpy(np.concatenate([*dead, beyond])).to(device),
+            most,
             span * torch.arange(len(parts), device=device).view(-1, 1, 1),
         )
 
@@ -83,10 +95,11 @@ class Filters:
         """bool [B, W, C]: which of `edges` [B, W, C] exist (Trie.edges) and may be followed."""
         for alive, free in self.parts:
             exists = exists & (alive[edges] | free)
-        if len(self.dead):
-            shifted = edges + self.shift
-            place = torch.searchsorted(self.dead, shifted).clamp(max=len(self.dead) - 1)
-            exists = exists & (self.dead[place] != shifted)
+        if self.most:  # those of a state stand side by side
+            first, width = edges[..., :1] + self.shift, edges.shape[2]
+            places = torch.searchsorted(self.dead, first) + torch.arange(self.most, device=edges.device)
+            columns = (self.dead[places] - first).clamp(max=width)
+            exists = pad(exists, (0, 1)).scatter(2, columns, False)[..., :width]
         return exists
 
     def keep(self, rows: Tensor) -> "Filters":
