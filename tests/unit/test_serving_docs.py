@@ -33,8 +33,8 @@ def test_its_requests_are_answered(service: Service) -> None:
     with TestClient(service.app) as client:
         answers = [client.post("/recommend", json=body) for body in bodies]
     assert [answer.status_code for answer in answers] == [200] * 3
-    (shown,) = re.findall(r'^\{"items".*', PAGE, flags=re.MULTILINE)
-    assert json.loads(shown).keys() == answers[0].json().keys()
+    for shown in re.findall(r'^\{"items".*', PAGE, flags=re.MULTILINE):
+        assert json.loads(shown).keys() == answers[0].json().keys()
 
 
 def test_its_options_are_those_of_the_verb_with_their_defaults() -> None:
