@@ -1,6 +1,7 @@
 """The service as its clients see it: the lists of the recommender, exact refusals, and counts for Prometheus."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -9,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from models_for_tests import random_catalogue, tiny_model
@@ -122,6 +125,31 @@ def test_many_mistakes_are_counted_not_listed(client: TestClient) -> None:
     assert detail.endswith("; and 997 more")
     assert len(detail) < 400
     assert len(ask(client, ["item-1"], **{"x" * 50_000: 1}).json()["detail"]) < 400
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["item-1", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.just("\ud800"), inner, max_size=3),
+    max_leaves=6,
+)
+BODIES = JSON | st.fixed_dictionaries(
+    {"history": JSON | st.lists(st.sampled_from(list(CATALOGUE)), max_size=3)},
+    optional={"k": JSON, "only": JSON, "without": JSON, "repeats": JSON, "\ud800": JSON},
+)
+
+
+def test_whatever_is_sent_is_answered_or_refused_in_few_words(recommender: Recommender) -> None:
+    with TestClient(Service(recommender, limits=Limits(wait=0)).app) as client:
+
+        @settings(max_examples=150)
+        @given(BODIES)
+        def holds(body: Any) -> None:
+            headers = {"Content-Type": "application/json"}
+            answer = client.post("/recommend", content=json.dumps(body).encode(), headers=headers)
+            assert answer.status_code in (200, 422), answer.text
+            assert answer.status_code == 200 or 0 < len(answer.json()["detail"]) < 1000
+
+        holds()
 
 
 @pytest.mark.parametrize(
