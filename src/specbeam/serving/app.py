@@ -94,8 +94,8 @@ class Service:
         self._subset = lru_cache(SUBSETS)(recommender.subset)
         self.metrics = Metrics(lambda: self.batcher.waiting)
         self.batcher = Batcher(search or self._search, limits, observe=self.metrics.batch)
-        self.inside = 0
-        """Requests for lists that have come and are not answered yet."""
+        self.taken = 0
+        """Requests that were taken and are not answered yet."""
         self.app = self._application()
 
     def _search(self, batch: list[Asked]) -> list[Recommendations]:
@@ -114,7 +114,7 @@ class Service:
         app = FastAPI(
             title="specbeam", version=__version__, lifespan=lifespan, max_body_size=BODY_BYTES, telemetry=_OFF, **pages
         )
-        app.add_middleware(_Counted, service=self)
+        app.add_middleware(_Counted, metrics=self.metrics)
         app.add_exception_handler(RequestValidationError, _invalid)
         app.post(PATH)(self.recommend)
         app.get("/health")(self.health)
@@ -171,6 +171,7 @@ class Service:
 
     async def _in_time(self, future: "asyncio.Future[Recommendations]", request: Request) -> Recommendations:
         """The list, unless time is up or the client is gone: then it is not searched any more."""
+        self.taken += 1
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             await asyncio.wait({future, gone}, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -179,6 +180,7 @@ class Service:
         except Exception as error:  # of the search, which has logged it
             raise HTTPException(500, "the search failed; the log of the service says why") from error
         finally:
+            self.taken -= 1
             future.cancel()
             left = gone.done()
             gone.cancel()
@@ -188,10 +190,10 @@ class Service:
 
 
 class _Counted:
-    """Counts requests for lists, and those in progress."""
+    """Counts requests for lists by the status of their answers."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self.app, self.service = app, service
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != PATH:
@@ -204,12 +206,10 @@ class _Counted:
             code = message.get("status", code)
             await send(message)
 
-        self.service.inside += 1
         try:
             await self.app(scope, receive, noting)
         finally:
-            self.service.inside -= 1
-            self.service.metrics.request(code, time.monotonic() - begun)
+            self.metrics.request(code, time.monotonic() - begun)
 
 
 async def _disconnected(request: Request) -> None:

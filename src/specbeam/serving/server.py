@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Thread
 from types import FrameType
 
@@ -51,21 +51,23 @@ class Server(uvicorn.Server):
         """What uvicorn calls ten times a second, and ends when it is true."""
         if self._told:
             self._service.batcher.stop()
-        return await super().on_tick(counter) or (self._told and not self._service.inside)
+        return await super().on_tick(counter) or (self._told and not self._service.taken)
 
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket for `host` and `port` (0: any free one) that does not listen yet; SpecbeamError if it cannot be had."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        opened = socket.socket(family, kind, protocol)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-    except OSError as error:
-        raise SpecbeamError(
-            f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose another"
-        ) from error
-    return opened
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            opened = stack.enter_context(socket.socket(family, kind, protocol))
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.bind(address)
+        except OSError as error:
+            raise SpecbeamError(
+                f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose another"
+            ) from error
+        stack.pop_all()
+        return opened
 
 
 @contextmanager
