@@ -20,6 +20,7 @@ from specbeam import (
     parent,
     recommend_verb,
     report_verbs,
+    serve_verb,
     stage_verbs,
     training_verbs,
 )
@@ -35,7 +36,9 @@ VERBS = {
         report_verbs.show,
         recommend_verb.recommend,
         explain_verb.explain,
+        serve_verb.serve,
         bench_verb.bench,
+        serve_verb.bench_serve,
         diff_verb.diff,
         cost_verb.cost,
     ),

@@ -45,6 +45,8 @@ ELSEWHERE = {
     "specbeam bench results/beauty-small/beauty": "needs that run, which takes an hour",
     "specbeam bench --shape 512": "takes minutes; tests/unit/test_bench.py runs smaller shapes",
     "snakemake ablations --dry-run --cores 2 --configfile config/grid.yaml": "plans 20,265 jobs, for a minute",
+    "specbeam serve": "runs until it is stopped; tests/unit/test_serving_process.py starts and stops one",
+    "specbeam bench-serve results/": "takes minutes; tests/unit/test_bench_serve.py runs a smaller one",
     "PYTHONPATH=tests python tests/distances.py": "takes minutes",
 }
 """Beginning of a command -> why it is not executed here."""
