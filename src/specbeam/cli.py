@@ -42,6 +42,8 @@ VERBS = {
     "Stages of a run, in the order in which snakemake calls them": (
         stage_verbs.download,
         stage_verbs.generate_synthetic,
+        stage_verbs.embed_items,
+        stage_verbs.identify_items,
         stage_verbs.prepare,
         training_verbs.train_target,
         stage_verbs.infer_target,

@@ -17,12 +17,15 @@ from specbeam.options import (
     Dataset,
     Figure,
     Objective,
+    OwnDataset,
     Prepared,
+    Raw,
     SettingsOption,
     Split,
     Target,
     Threads,
     drafts_of,
+    identifiers_of,
     timing_threads,
 )  # fmt: skip
 from specbeam.stages import StageSettings
@@ -55,16 +58,54 @@ def generate_synthetic(
     stage.generate(settings=values.synthetic, seed=values.seed, destination=destination)
 
 
+@recorded("embed_items", output="embeddings")
+def embed_items(
+    settings: SettingsOption,
+    dataset: OwnDataset,
+    raw: Raw,
+    embeddings: Annotated[Path, typer.Option(help="Vectors to write, one an item (safetensors).")],
+    threads: Threads,
+) -> None:
+    """Embed your own items, for identifiers to be learned.
+
+    From their texts, from a table of vectors, or from co-occurrence.
+    """
+    from specbeam.identifiers import embeddings as stage
+
+    values = StageSettings.read("embed_items", settings, dataset=dataset)
+    chosen = identifiers_of(values, dataset).embeddings
+    stage.embed_items(raw=raw, output=embeddings, settings=chosen, device=values.device, threads=threads)
+
+
+@recorded("identify_items", output="identifiers")
+def identify_items(
+    settings: SettingsOption,
+    dataset: OwnDataset,
+    raw: Raw,
+    embeddings: Annotated[Path, typer.Option(help="Vectors that `specbeam embed-items` wrote.")],
+    identifiers: Annotated[Path, typer.Option(help="File to write (json); a report lies beside it (csv, txt).")],
+) -> None:
+    """Turn embeddings into identifiers, and report on them."""
+    from specbeam.identifiers import identify as stage
+
+    chosen = identifiers_of(StageSettings.read("identify_items", settings, dataset=dataset), dataset)
+    stage.identify_items(raw=raw, embeddings=embeddings, output=identifiers, settings=chosen)
+
+
 @recorded("prepare", output="prepared")
 def prepare(
     settings: SettingsOption,
-    raw: Annotated[Path, typer.Option(help="Folder of raw files, downloaded or generated.")],
+    raw: Raw,
     prepared: Annotated[Path, typer.Option(help="Folder to write.")],
+    identifiers: Annotated[
+        Path | None, typer.Option(help="Identifiers to take instead of those among the raw files (json).")
+    ] = None,
 ) -> None:
     """Turn raw files into splits, catalogue and tokenizer."""
     from specbeam.data import prepare as stage
 
-    stage.prepare(raw=raw, prepared=prepared, model=StageSettings.read("prepare", settings).target.model)
+    model = StageSettings.read("prepare", settings).target.model
+    stage.prepare(raw=raw, prepared=prepared, model=model, identifiers=identifiers)
 
 
 @recorded("infer_target", output="lists")

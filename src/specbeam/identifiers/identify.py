@@ -13,7 +13,7 @@ from specbeam.identifiers.collisions import constrained, extra_token
 from specbeam.identifiers.embeddings import load_embeddings
 from specbeam.identifiers.quantise import Quantiser, rq_kmeans
 from specbeam.identifiers.rq_vae import rq_vae
-from specbeam.settings.identifiers import LONGEST, IdentifierSettings, RqVaeSettings
+from specbeam.settings.identifiers import LONGEST, IdentifierSettings, RqVaeSettings, codebook_sizes
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def identify_items(*, raw: Path, embeddings: Path, output: Path, settings: Ident
 
 def identify(vectors: np.ndarray, popularity: np.ndarray, settings: IdentifierSettings) -> tuple[np.ndarray, Quantiser]:
     """Codes [items, levels] of `vectors` (float32 [items, width]), an extra level included, and what quantised them."""
-    sizes, seed = settings.codebooks, settings.seed
+    sizes, seed = codebook_sizes(settings), settings.seed
     if settings.method == "rq-vae":
         quantiser = rq_vae(vectors, sizes, settings=settings.vae or RqVaeSettings(), seed=seed)
     else:

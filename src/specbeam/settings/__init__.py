@@ -23,6 +23,7 @@ from specbeam.settings.ablations import Ablations, overridden
 from specbeam.settings.base import Count, Section, Seed, SomeDistinct
 from specbeam.settings.baselines import BaselineSettings, SasrecSettings
 from specbeam.settings.data import SourceSettings, SyntheticSettings
+from specbeam.settings.identifiers import EmbeddingSettings, IdentifierSettings, RqVaeSettings
 from specbeam.settings.measurement import DecodingSettings, MeasurementSettings, Verification
 from specbeam.settings.models import (
     AlignmentTrainingSettings,
@@ -48,6 +49,8 @@ from specbeam.settings.resources import ResourceSettings, ThreadSettings
 __all__ = [
     "BUILT_IN",
     "DraftModelSettings",
+    "EmbeddingSettings",
+    "IdentifierSettings",
     "LanguageModelSettings",
     "LoraSettings",
     "ModelSettings",
@@ -55,6 +58,7 @@ __all__ = [
     "Objective",
     "ObjectiveSettings",
     "RelaxedAlignmentSettings",
+    "RqVaeSettings",
     "SasrecSettings",
     "Section",
     "Settings",

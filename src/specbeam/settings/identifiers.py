@@ -1,9 +1,9 @@
 """Settings of identifiers that are made here: what items are embedded by, and how embeddings become tokens."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from specbeam.settings.base import Count, Fraction, Positive, Section, Seed
 
@@ -57,6 +57,11 @@ class EmbeddingSettings(Section):
                 raise ValueError(f"model {self.model!r} is no folder here; for a hub model, set revision to a commit")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_what_its_source_does_not_use(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave it out: what is dumped can be read back."""
+        return {name: value for name, value in dump(self).items() if name in ("from", *OF_SOURCE[self.source])}
+
 
 class RqVaeSettings(Section):
     """The autoencoder around the quantiser, and its training."""
@@ -105,7 +110,7 @@ class IdentifierSettings(Section):
             raise ValueError(f"vae is of method: rq-vae: remove it from {self.method}")
         return self
 
-    @property
-    def codebooks(self) -> list[int]:
-        """Codewords of each level."""
-        return self.codebook if isinstance(self.codebook, list) else [self.codebook] * self.length
+
+def codebook_sizes(settings: IdentifierSettings) -> list[int]:
+    """Codewords of each level."""
+    return settings.codebook if isinstance(settings.codebook, list) else [settings.codebook] * settings.length

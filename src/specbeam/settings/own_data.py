@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from specbeam.settings.base import Section
+from specbeam.settings.identifiers import IdentifierSettings
 
 BUILT_IN = ("synthetic", "beauty", "games")
 """Data sets that need no entry."""
@@ -17,6 +18,8 @@ class OwnDataSettings(Section):
     sequences: str | None = None
     """Folder of four ready files: `sequential_train.txt`, `sequential_valid.txt`, `sequential_test.txt` and
     `identifiers.json` (docs/own-data.md). `results/downloads/beauty` is that of a built-in one, which is fetched."""
+    identifiers: IdentifierSettings | None = None
+    """Learn identifiers (docs/identifiers.md), instead of those of `sequences`; null: take these."""
 
 
 OwnData = dict[Name, OwnDataSettings]

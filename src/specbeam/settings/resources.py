@@ -8,6 +8,8 @@ class ThreadSettings(Section):
 
     target: Count = 2
     """Training of the target, its lists, and the baselines."""
+    embedding: Count = 2
+    """Embedding of own items from their texts."""
     trajectories: Count = 1
     """Each recording of trajectories."""
     draft: Count = 1
@@ -49,6 +51,8 @@ class RuleNeeds(Section):
     """What the jobs of a rule ask for, where it is not what all jobs that load models ask for."""
 
     generate_synthetic: SmallNeed = SmallNeed()
+    embed_items: Need = Need()
+    identify_items: Need = Need()
     prepare_dataset: PreparationNeed = PreparationNeed()
     train_target: Need = Need()
     recommend_items: Need = Need()
@@ -62,6 +66,7 @@ class RuleNeeds(Section):
     record_search: Need = Need()
     plot_figure: SmallNeed = SmallNeed()
     plot_ablations: SmallNeed = SmallNeed()
+    plot_coding: SmallNeed = SmallNeed()
     summarise_run: SmallNeed = SmallNeed()
     write_page: SmallNeed = SmallNeed()
 
