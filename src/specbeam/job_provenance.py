@@ -80,9 +80,10 @@ def recorded(
 def _known(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of a job before it runs; code may be edited while it does, so its digest belongs here."""
     environment()  # keeps the commit of this moment, for the same reason
-    settings, objective = {}, options.get("objective")
+    settings = {}
     if "settings" in options:
-        read = StageSettings.read(stage, options["settings"], objective=objective and str(objective))
+        of = {name: str(options[name]) for name in ("objective", "dataset") if options.get(name)}
+        read = StageSettings.read(stage, options["settings"], **of)
         settings = read.model_dump(mode="json")
     seeds = {"run": settings.get("seed"), "draft": options.get("draft_seed", options.get("seed"))}
     known = {

@@ -124,13 +124,16 @@ STAGES: dict[str, Stage] = {
     "summarise": Stage("specbeam.figures.summary"),
     "page": Stage("specbeam.page.write"),
 }
-"""Every stage by name. `{objective}` stands for the one objective that a job aligns."""
+"""Every stage by name. `{objective}` stands for the one objective that a job aligns, `{dataset}` for its data set."""
 
 
-def stage_values(settings: Settings, stage: str, *, objective: str | None = None) -> dict[str, Any]:
+def stage_values(
+    settings: Settings, stage: str, *, objective: str | None = None, dataset: str | None = None
+) -> dict[str, Any]:
     """Pick the settings that `stage` declares, as a plain nested dict with defaults filled in.
 
-    `objective` names the one whose own settings an alignment job reads; SpecbeamError if the run does not align it.
+    `objective` names the one whose own settings an alignment job reads, SpecbeamError if the run does not align it;
+    `dataset` the data set whose own settings (own_data) its reading reads.
     """
     if objective is not None and objective not in settings.alignment.objectives:
         aligned = ", ".join(settings.alignment.objectives)
@@ -139,7 +142,7 @@ def stage_values(settings: Settings, stage: str, *, objective: str | None = None
             "add it to alignment.objectives in the config"
         )
     values: dict[str, Any] = {}
-    for path in _reads(stage, objective):
+    for path in _reads(stage, objective=objective, dataset=dataset):
         *parents, last = path.split(".")
         source, into = settings.plain, values
         for part in parents:
@@ -169,16 +172,20 @@ class StageSettings:
     that a change of it reruns the stage.
     """
 
-    def __init__(self, stage: str, values: Mapping[str, Any], *, objective: str | None = None) -> None:
-        self._view = _View(stage, _reads(stage, objective), "", _sections(values))
+    def __init__(
+        self, stage: str, values: Mapping[str, Any], *, objective: str | None = None, dataset: str | None = None
+    ) -> None:
+        self._view = _View(stage, _reads(stage, objective=objective, dataset=dataset), "", _sections(values))
 
     @classmethod
-    def read(cls, stage: str, text: str, *, objective: str | None = None) -> "StageSettings":
-        """Read JSON if `text` starts with a brace, else the config file of that name, which is validated whole."""
+    def read(cls, stage: str, text: str, **of: str | None) -> "StageSettings":
+        """Read JSON if `text` starts with a brace, else the config file of that name, which is validated whole.
+
+        `of` are the objective and the data set, as for StageSettings.
+        """
         if not text.lstrip().startswith("{"):
-            return cls(stage, load(Path(text)).model_dump(mode="json"), objective=objective)
-        values = parse_json(text, source="settings")
-        return cls(stage, values, objective=objective)
+            return cls(stage, load(Path(text)).model_dump(mode="json"), **of)
+        return cls(stage, parse_json(text, source="settings"), **of)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._view, name)
@@ -204,7 +211,12 @@ class _View:
             )
         inner = getattr(self._section, name)
         if isinstance(inner, dict):
-            return {key: inner[key] for key in deeper if key in inner}
+            names = dict.fromkeys(read.partition(".")[0] for read in deeper)
+            return {
+                key: inner[key] if key in deeper else _View(self._stage, self._reads, f"{path}.{key}.", inner[key])
+                for key in names
+                if key in inner
+            }
         return _View(self._stage, self._reads, f"{path}.", inner)
 
     def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
@@ -227,14 +239,13 @@ def _dump(value: Any, mode: str) -> Any:
     return value
 
 
-def _reads(stage: str, objective: str | None) -> tuple[str, ...]:
-    """Paths that `stage` declares, with the placeholder of the objective filled in, or dropped without one."""
+def _reads(stage: str, **of: str | None) -> tuple[str, ...]:
+    """Paths that `stage` declares, with placeholders filled in from `of`, or dropped where it has none."""
     if stage not in STAGES:
         raise SpecbeamError(f"unknown stage {stage!r}; there are {', '.join(STAGES)}")
-    paths = STAGES[stage].reads
-    if objective is None:
-        return tuple(path for path in paths if "{objective}" not in path)
-    return tuple(path.format(objective=objective) for path in paths)
+    given = {name: value for name, value in of.items() if value is not None}
+    missing = [f"{{{name}}}" for name in of if name not in given]
+    return tuple(path.format(**given) for path in STAGES[stage].reads if not any(name in path for name in missing))
 
 
 _Sections = create_model(

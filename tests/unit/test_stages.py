@@ -9,7 +9,7 @@ import pytest
 from specbeam import digest
 from specbeam.errors import SpecbeamError
 from specbeam.settings import Settings
-from specbeam.stages import STAGES, StageSettings, stage_values
+from specbeam.stages import STAGES, Stage, StageSettings, stage_values
 
 DEFAULT = Settings()
 
@@ -37,6 +37,16 @@ def test_an_alignment_job_depends_on_its_own_objective_alone():
     settings = StageSettings("align", values, objective="atspeed_s")
     assert settings.alignment.objectives["atspeed_s"].alpha == 0.7
     assert list(settings.alignment.objectives) == ["atspeed_s"]
+
+
+def test_a_stage_that_reads_a_data_set_s_own_settings_depends_on_no_other_data_set_s(monkeypatch):
+    run = Settings.model_validate({"own_data": {name: {"sequences": name} for name in ("shop", "other")}})
+    monkeypatch.setitem(STAGES, "prepare", Stage("specbeam.data.prepare", ("seed", "own_data.{dataset}.sequences")))
+    values = stage_values(run, "prepare", dataset="shop")
+    assert values == {"seed": 1, "own_data": {"shop": {"sequences": "shop"}}}
+    settings = StageSettings("prepare", values, dataset="shop")
+    assert settings.own_data["shop"].sequences == "shop"
+    assert settings.model_dump(mode="json") == values
 
 
 def test_a_stage_declares_nothing_that_it_never_reads():

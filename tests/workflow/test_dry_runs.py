@@ -49,6 +49,27 @@ def test_a_data_set_is_computed_by_its_name_with_the_settings_at_hand(checkout):
     assert here == elsewhere
 
 
+def test_own_data_are_a_target_that_starts_at_the_preparation(checkout):
+    built_in = checkout.planned("synthetic")
+    (checkout.folder / "mine").mkdir()
+    for name in ("sequential_train.txt", "sequential_valid.txt", "sequential_test.txt", "identifiers.json"):
+        (checkout.folder / "mine" / name).touch()
+    own = checkout.planned("shop", "--config", 'own_data={"shop": {"sequences": "mine/"}}')
+    assert built_in.pop("generate_synthetic") == 1
+    assert own == built_in
+
+
+def test_own_data_may_name_the_folder_of_a_download_which_is_then_fetched(checkout):
+    planned = checkout.planned("again", "--config", 'own_data={"again": {"sequences": "results/downloads/beauty"}}')
+    assert planned["download_source"] == planned["prepare_dataset"] == 1
+
+
+def test_own_data_cannot_take_the_name_of_another_target(checkout):
+    refused = checkout.snakemake("--dry-run", "--config", 'own_data={"levels": {"sequences": "mine"}}')
+    assert refused.returncode == 1
+    assert "own_data: levels is the name of a target already: give this data set another one" in refused.stdout
+
+
 def test_one_objective_needs_only_its_own_draft(checkout):
     planned = checkout.planned("atspeed_s")
     assert planned["align_draft"] == planned["evaluate_draft"] == 1
@@ -127,7 +148,7 @@ def test_each_mistake_in_the_config_is_named_with_what_is_allowed(checkout):
     assert run.returncode == 1
     assert "Traceback" not in run.stdout
     assert "config/smoke.yaml: 2 bad setting(s)" in run.stdout
-    assert "datasets.0: Input should be 'synthetic', 'beauty' or 'games', got 'books'" in run.stdout
+    assert "datasets: expected names among synthetic, beauty, games, or others" in run.stdout
     assert "mesurement: unknown key; allowed here: run, seed," in run.stdout
 
 

@@ -2,14 +2,15 @@
 
 import functools
 import json
-from typing import get_args
 
+from specbeam.data import IDENTIFIERS, SPLITS, file_of
+from specbeam.data.registry import SOURCES
 from specbeam.digest import code_digest
 from specbeam.finished_run import DEFAULT_OBJECTIVE
-from specbeam.settings import DatasetName, variants
+from specbeam.settings import variants
 from specbeam.stages import FIGURES, STAGES, differs, stage_values
 
-DATASETS = get_args(DatasetName)
+DATASETS = settings.all_datasets
 OBJECTIVES = list(settings.alignment.objectives)
 SHOWN = DEFAULT_OBJECTIVE if DEFAULT_OBJECTIVE in OBJECTIVES else OBJECTIVES[0]  # the draft that an example is of
 SEEDS = settings.draft.seeds  # of the drafts; target and trajectories have settings.seed
@@ -24,13 +25,13 @@ GPU = 0 if settings.device == "cpu" else 1  # a job that loads models; `--resour
 
 
 @functools.cache  # jobs by the thousand ask for the same few
-def values(stage, variant="", objective=None):
+def values(stage, variant="", objective=None, dataset=None):
     """The settings that a stage reads, as JSON."""
-    return json.dumps(stage_values(VARIANTS[variant], stage, objective=objective))
+    return json.dumps(stage_values(VARIANTS[variant], stage, objective=objective, dataset=dataset))
 
 
 def reads(stage, *wildcards):
-    """The settings a stage depends on, of the job's `wildcards` (variant, objective): when they change, it runs again.
+    """The settings a stage depends on, of the job's `wildcards` (variant, objective, dataset): when they change, it runs again.
 
     A function of the job, since Snakemake would take braces in a plain value for wildcards.
     """
@@ -75,9 +76,12 @@ def reported(path, caption, group, **labels):
 
 def raw_files(dataset):
     """Files of a data set before preparation: generated ones belong to their run, downloads to all runs."""
-    folder = f"{RESULTS}/synthetic/raw" if dataset == "synthetic" else f"results/downloads/{dataset}"
-    splits = {split: f"{folder}/sequential_{split}.txt" for split in ("train", "valid", "test")}
-    return {**splits, "identifiers": f"{folder}/identifiers.json"}
+    if dataset in settings.own_data:
+        folder = settings.own_data[dataset].sequences.rstrip("/")
+    else:
+        folder = f"{RESULTS}/synthetic/raw" if dataset == "synthetic" else f"results/downloads/{dataset}"
+    splits = {split: f"{folder}/{file_of(split)}" for split in SPLITS}
+    return {**splits, "identifiers": f"{folder}/{IDENTIFIERS}"}
 
 
 def alone(wildcards):

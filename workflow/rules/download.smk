@@ -12,6 +12,8 @@ rule download_source:
         "<downloads>/logs/download_source/{dataset}.log",
     benchmark:
         "<downloads>/benchmarks/download_source/{dataset}.tsv"
+    wildcard_constraints:
+        dataset="|".join(SOURCES),
     localrule: True  # nodes of a cluster often have no way to the internet
     conda:
         "../envs/specbeam.yml"

@@ -22,12 +22,11 @@ STAGE_TARGETS = {
     "measurement": ("acceptance, recall and timing records", EVALUATED + TIMED),
     "figures": ("all figures and the summary table", finished(settings.datasets)),
 }
+DATASET_TARGETS = {
+    name: (f"Everything on the data set {name}, with this config's settings.", finished([name])) for name in DATASETS
+}
 # name -> (line in `snakemake --list`, files)
-TARGETS = {
-    **{
-        name: (f"Everything on the data set {name}, with this config's settings.", finished([name]))
-        for name in DATASETS
-    },
+OTHER_TARGETS = {
     **{name: (f"Stage {name}: {what}.", files) for name, (what, files) in STAGE_TARGETS.items()},
     **{
         name: (
@@ -41,8 +40,10 @@ TARGETS = {
     "ablations": ("The variants in this config's section `ablations`, and their figure.", ABLATED),
 }
 
+for name in OTHER_TARGETS.keys() & settings.own_data.keys():
+    raise WorkflowError(f"own_data: {name} is the name of a target already: give this data set another one")
 
-for target, (line, files) in TARGETS.items():
+for target, (line, files) in {**DATASET_TARGETS, **OTHER_TARGETS}.items():
 
     rule:
         name:

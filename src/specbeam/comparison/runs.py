@@ -108,11 +108,12 @@ class Run:
             return []
         found = {}
         for name, made in self.provenances().items():
-            objective = made["options"].get("objective")
+            objective, dataset = (made["options"].get(option) for option in ("objective", "dataset"))
             of_another = objective is not None and objective not in settings.alignment.objectives
+            of_another |= dataset is not None and dataset not in settings.all_datasets
             if "ablations" in Path(name).parts or of_another:
                 continue
-            asked = dict(_flat(stage_values(settings, made["stage"], objective=objective)))
+            asked = dict(_flat(stage_values(settings, made["stage"], objective=objective, dataset=dataset)))
             if any(asked.get(path, value) != value for path, value in _flat(made["settings"])):
                 found[made["stage"]] = None
         return list(found)

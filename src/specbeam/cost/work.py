@@ -95,8 +95,10 @@ class Workload:
 
     def _data(self) -> Iterator[Job]:
         size = {"units": self.facts.interactions, "stored": self.facts.interactions}
-        yield Job("generate_synthetic" if self.dataset == "synthetic" else "download_source", "raw", **size)
-        yield Job("prepare_dataset", "prepared", ("raw",), **size)
+        ready = self.dataset in self.settings.own_data
+        if not ready:
+            yield Job("generate_synthetic" if self.dataset == "synthetic" else "download_source", "raw", **size)
+        yield Job("prepare_dataset", "prepared", () if ready else ("raw",), **size)
         sasrec = self.settings.baselines.sasrec
         trained = sum(self.facts.train * each.epochs for each in sasrec.candidates()) if sasrec else 0
         yield Job("rate_baselines", "baselines", ("prepared",), units=(self.facts.test + trained) * self.facts.items)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from specbeam.comparison.runs import Run
 from specbeam.page.tables import Column, Table
-from specbeam.settings import DatasetName
+from specbeam.settings import BUILT_IN
 
 _NAMING = ("dataset", "split", "shard", "figure", "objective", "draft_seed", "seed", "beam_width")
 """Options that tell jobs of one stage apart."""
@@ -94,7 +94,8 @@ def next_steps(run: Run, dataset: str, user: int) -> Iterator[Step]:
     yield Step("How fast on this machine, by K and batch size", f"specbeam bench {run.folder / dataset}")
     if run.config["ablations"]:
         yield Step("The config's ablations", f"snakemake --cores all ablations --configfile {config}")
-    if other := _first(name for name in get_args(DatasetName) if name not in run.config["datasets"]):
+    there = (*BUILT_IN, *run.config.get("own_data", ()))
+    if other := _first(name for name in there if name not in run.config["datasets"]):
         yield Step("The same settings on another data set", f"snakemake --cores all {other} --configfile {config}")
     yield Step("Another setting: copy the config, name its run 'mine', and edit it", f"cp {config} config/mine.yaml")
     yield Step(

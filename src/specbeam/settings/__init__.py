@@ -7,10 +7,18 @@ nor transformers, so that the Snakefile and `specbeam --help` stay fast.
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from specbeam.errors import SpecbeamError
 from specbeam.files import read_yaml
+from specbeam.settings import mistakes
 from specbeam.settings.ablations import Ablations, overridden
 from specbeam.settings.base import Count, Section, Seed, SomeDistinct
 from specbeam.settings.baselines import BaselineSettings, SasrecSettings
@@ -34,10 +42,11 @@ from specbeam.settings.objectives import (
     SomeObjectives,
     needing_positions,
 )
+from specbeam.settings.own_data import BUILT_IN, Name, OwnData
 from specbeam.settings.resources import ResourceSettings, ThreadSettings
 
 __all__ = [
-    "DatasetName",
+    "BUILT_IN",
     "DraftModelSettings",
     "LanguageModelSettings",
     "LoraSettings",
@@ -57,8 +66,6 @@ __all__ = [
     "parse",
     "variants",
 ]
-
-DatasetName = Literal["synthetic", "beauty", "games"]
 
 
 class PromptSettings(Section):
@@ -124,8 +131,11 @@ class Settings(Section):
     """Of the target, its trajectories, sampled users and sampled lists; drafts have their own, `draft.seeds`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run; `auto`: on the GPU if there is one."""
-    datasets: SomeDistinct[DatasetName] = ["synthetic"]
-    """Data sets that `snakemake` without a target computes; each also has a target of its own name."""
+    own_data: OwnData = {}
+    """Data sets of your own: name -> where it comes from."""
+    datasets: SomeDistinct[Name] = ["synthetic"]
+    """Data sets that `snakemake` without a target computes: synthetic, beauty, games, and those of `own_data`. Each of
+    these also has a target of its own name."""
     source: SourceSettings = SourceSettings()
     synthetic: SyntheticSettings = SyntheticSettings()
     prompt: PromptSettings = PromptSettings()
@@ -140,6 +150,24 @@ class Settings(Section):
     resources: ResourceSettings = ResourceSettings()
     ablations: Ablations = {}
     """Variants of this run for `snakemake ablations`: name -> label -> dotted settings -> their values."""
+
+    @field_validator("own_data")
+    @classmethod
+    def _own_data_have_their_own_names_and_an_origin(cls, own_data: OwnData) -> OwnData:
+        for name, own in own_data.items():
+            if name in BUILT_IN:
+                raise ValueError(f"{name} is the name of a built-in data set: choose another")
+            if not own.sequences:
+                raise ValueError(f"{name}: expected `sequences`, the folder that it comes from")
+        return own_data
+
+    @field_validator("datasets")
+    @classmethod
+    def _data_sets_are_known(cls, datasets: list[str], info: ValidationInfo) -> list[str]:
+        there = [*BUILT_IN, *info.data.get("own_data", datasets)]  # bad ones are told of by themselves
+        if unknown := [name for name in datasets if name not in there]:
+            raise ValueError(f"expected names among {', '.join(there)}, or others described in own_data: {unknown[0]}")
+        return datasets
 
     @model_validator(mode="after")
     def _share_a_tokenizer(self) -> "Settings":
@@ -223,6 +251,11 @@ class Settings(Section):
                     )
         return self
 
+    @property
+    def all_datasets(self) -> list[str]:
+        """Names of the data sets that can be computed."""
+        return [*BUILT_IN, *self.own_data]
+
 
 def parse(values: dict[str, Any], *, source: str = "config") -> Settings:
     """Validate a plain dict (parsed YAML or JSON) into Settings.
@@ -259,32 +292,4 @@ def load(path: Path) -> Settings:
 
 def describe(problem: dict[str, Any]) -> str:
     """One line for the user on one of pydantic's errors: the key, what is wrong, what came."""
-    key = ".".join(str(part) for part in problem["loc"]) or "(whole config)"
-    if problem["type"] == "extra_forbidden":
-        *above, last = problem["loc"]
-        allowed = ", ".join(_keys_at(above)) or "none"
-        if above[:2] == ["alignment", "objectives"] and last in ObjectiveSettings.model_fields:
-            return f"{key}: without effect on {above[2]}, whose settings are: {allowed}"
-        return f"{key}: unknown key; allowed here: {allowed}"
-    message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(problem["input"], dict | BaseModel) else f", got {problem['input']!r}"
-    return f"{key}: {message}{shown}"
-
-
-def _keys_at(location: list[Any]) -> list[str]:
-    """Names of the settings under `location`, for the message about an unknown key."""
-    keys = _keys(Settings)
-    for part in location:
-        annotation = keys[part]
-        candidates = (annotation, *getattr(annotation, "__args__", ()))
-        keys = next(found for candidate in candidates if (found := _keys(candidate)) is not None)
-    return list(keys)
-
-
-def _keys(section: Any) -> dict[str, Any] | None:
-    """Key -> type of a section or of Objectives; None for what has no keys."""
-    if section is Objectives:
-        return get_type_hints(Objectives)
-    if isinstance(section, type) and issubclass(section, BaseModel):
-        return {name: field.annotation for name, field in section.model_fields.items()}
-    return None
+    return mistakes.describe(problem, within=Settings)
