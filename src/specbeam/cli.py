@@ -42,6 +42,7 @@ VERBS = {
     "Stages of a run, in the order in which snakemake calls them": (
         stage_verbs.download,
         stage_verbs.generate_synthetic,
+        stage_verbs.read_interactions,
         stage_verbs.prepare,
         training_verbs.train_target,
         stage_verbs.infer_target,

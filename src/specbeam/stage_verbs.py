@@ -55,6 +55,21 @@ def generate_synthetic(
     stage.generate(settings=values.synthetic, seed=values.seed, destination=destination)
 
 
+@recorded("read_interactions", output="raw")
+def read_interactions(
+    settings: SettingsOption,
+    dataset: Annotated[str, typer.Option(help="Name of a data set in own_data.")],
+    raw: Annotated[Path, typer.Option(help="Folder for the files, in the format of a download.")],
+) -> None:
+    """Read your own interactions, filter and split them."""
+    from specbeam.interactions import read as stage
+
+    own = StageSettings.read("read_interactions", settings, dataset=dataset).own_data
+    if dataset not in own:
+        raise SpecbeamError(f"--dataset {dataset}: expected a name in own_data of the settings, which has none of it")
+    stage.read_own(name=dataset, own=own[dataset], raw=raw)
+
+
 @recorded("prepare", output="prepared")
 def prepare(
     settings: SettingsOption,

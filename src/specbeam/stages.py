@@ -48,6 +48,10 @@ STAGES: dict[str, Stage] = {
     # What a download yields is fixed by its checksums, so the registry counts and the code that fetches does not.
     "download": Stage("specbeam.data.registry"),
     "generate": Stage("specbeam.data.synthetic", ("seed", "synthetic")),
+    "read_interactions": Stage(
+        "specbeam.interactions.read",
+        tuple(f"own_data.{{dataset}}.{part}" for part in ("interactions", "items", "filters", "split")),
+    ),
     "prepare": Stage("specbeam.data.prepare", ("target.model.base", "target.model.revision")),
     # Of the target, training reads model.dtype for LoRA alone; it is declared for all, rather than by condition.
     "train_target": Stage("specbeam.target.train", ("seed", "device", "prompt", "target")),

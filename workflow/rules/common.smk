@@ -7,10 +7,14 @@ from specbeam.data import IDENTIFIERS, SPLITS, file_of
 from specbeam.data.registry import SOURCES
 from specbeam.digest import code_digest
 from specbeam.finished_run import DEFAULT_OBJECTIVE
+from specbeam.interactions.paths import matching
 from specbeam.settings import variants
 from specbeam.stages import FIGURES, STAGES, differs, stage_values
 
 DATASETS = settings.all_datasets
+READ = [
+    name for name, own in settings.own_data.items() if own.interactions
+]  # data sets that are read from interactions
 OBJECTIVES = list(settings.alignment.objectives)
 SHOWN = DEFAULT_OBJECTIVE if DEFAULT_OBJECTIVE in OBJECTIVES else OBJECTIVES[0]  # the draft that an example is of
 SEEDS = settings.draft.seeds  # of the drafts; target and trajectories have settings.seed
@@ -75,13 +79,24 @@ def reported(path, caption, group, **labels):
 
 
 def raw_files(dataset):
-    """Files of a data set before preparation: generated ones belong to their run, downloads to all runs."""
-    if dataset in settings.own_data:
+    """Files of a data set before preparation: what is generated or read belongs to its run, downloads to all runs."""
+    if dataset == "synthetic" or dataset in READ:
+        folder = f"{RESULTS}/{dataset}/raw"
+    elif dataset in settings.own_data:
         folder = settings.own_data[dataset].sequences.rstrip("/")
     else:
-        folder = f"{RESULTS}/synthetic/raw" if dataset == "synthetic" else f"results/downloads/{dataset}"
+        folder = f"results/downloads/{dataset}"
     splits = {split: f"{folder}/{file_of(split)}" for split in SPLITS}
     return {**splits, "identifiers": f"{folder}/{IDENTIFIERS}"}
+
+
+def interaction_files(wildcards):
+    """The files that a data set of one's own is read from."""
+    own = settings.own_data[wildcards.dataset]
+    try:
+        return matching([*own.interactions.files, *(own.items.files if own.items else ())])
+    except SpecbeamError as error:
+        raise WorkflowError(f"own_data.{wildcards.dataset}: {error}") from None
 
 
 def alone(wildcards):

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def borders(times: np.ndarray, shares: Sequence[float]) -> np.ndarray:
-    """The percentiles of all `times` that part them by `shares`, as float64 [len(shares) - 1], linearly interpolated."""
+    """The percentiles of all `times` that part them by `shares`: float64 [len(shares) - 1], linearly interpolated."""
     # Rounded, since 0.7 + 0.1 is a little less than 0.8, and a percentile of that may lie before a time that it hits.
     return np.quantile(times, np.round(np.cumsum(shares[:-1]), 12))
 

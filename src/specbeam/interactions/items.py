@@ -3,12 +3,12 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from specbeam.errors import SpecbeamError
 from specbeam.interactions import values
-from specbeam.interactions.layouts import item_columns, kind_of
-from specbeam.interactions.rows import Malformed, matching, read_rows
+from specbeam.interactions.layouts import item_columns
+from specbeam.interactions.paths import kind_of, matching
+from specbeam.interactions.rows import Malformed, read_rows
 from specbeam.settings.interactions import ItemSettings
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,6 @@ def read_texts(
     if counts["without_text"] == len(keys):
         raise SpecbeamError(
             f"{', '.join(settings.files)}: expected texts of the {len(keys)} items in the interactions, found none, in "
-            f"{counts['rows']} rows; are the keys written alike, as {keys[0]!r} is, and {columns[1:]} the right columns?"
+            f"{counts['rows']} rows; are keys written alike, as {keys[0]!r} is, and {columns[1:]} the right columns?"
         )
     return found, dict(counts)

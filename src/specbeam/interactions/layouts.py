@@ -1,11 +1,7 @@
 """Where the releases of the Amazon reviews (McAuley et al., 2014, 2018, 2023) have users, items, times and texts."""
 
-from pathlib import Path
-from typing import Literal
-
+from specbeam.interactions.paths import Kind
 from specbeam.settings.interactions import InteractionSettings, ItemSettings
-
-Kind = Literal["csv", "parquet", "jsonl"]
 
 REVIEWS: dict[str, dict[Kind, tuple[str | int, ...]]] = {
     "amazon-2014": {"jsonl": ("reviewerID", "asin", "unixReviewTime", "overall"), "csv": (1, 2, 4, 3)},
@@ -21,13 +17,6 @@ METADATA: dict[str, tuple[str, ...]] = {
     "amazon-2023": ("parent_asin", "title", "store", "categories", "features", "description"),
 }
 """Release -> fields of the item and its texts."""
-
-
-def kind_of(path: Path, format: str) -> Kind:
-    """How a file of `format` is written; a release of the Amazon reviews has JSON lines and, by their names, CSV."""
-    if format in ("csv", "parquet", "jsonl"):
-        return format
-    return "csv" if path.name.removesuffix(".gz").endswith(".csv") else "jsonl"
 
 
 def interaction_columns(settings: InteractionSettings, kind: Kind, *, rated: bool) -> list[str | int]:

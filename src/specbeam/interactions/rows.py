@@ -6,7 +6,6 @@ the file. A line that cannot be read is counted, and stops the reading when ther
 
 import ast
 import csv
-import glob
 import gzip
 import io
 import json
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from specbeam.errors import SpecbeamError
-from specbeam.interactions.layouts import Kind
+from specbeam.interactions.paths import Kind
 
 Row = tuple[int, Sequence[Any]]
 """Line (of parquet: row), counted from 1, and the values of the columns."""
@@ -62,22 +61,6 @@ class Malformed:
                 f"{path}:{line}: {reason}; mend the file, or leave such lines out, which are then counted, by "
                 f"{self.setting}: {self.count} or more (now {self.allowed})"
             )
-
-
-def matching(patterns: Sequence[str]) -> list[Path]:
-    """The files that paths and patterns name, in that order, those of a pattern by name; each once.
-
-    Raises SpecbeamError for what is not there, and for folders.
-    """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        paths = [Path(pattern)] if Path(pattern).exists() else sorted(map(Path, glob.glob(pattern, recursive=True)))
-        if not paths:
-            raise SpecbeamError(f"{pattern}: expected a file, or a pattern that some match, found none; correct files:")
-        found |= dict.fromkeys(paths)
-        if folders := [path for path in paths if path.is_dir()]:
-            raise SpecbeamError(f"{folders[0]}: expected a file, got a folder; name its files, as in {folders[0]}/*.csv")
-    return list(found)
 
 
 def read_rows(

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from specbeam.interactions import values
-from specbeam.interactions.layouts import interaction_columns, kind_of
-from specbeam.interactions.rows import Malformed, matching, read_rows
+from specbeam.interactions.layouts import interaction_columns
+from specbeam.interactions.paths import kind_of, matching
+from specbeam.interactions.rows import Malformed, read_rows
 from specbeam.settings.interactions import InteractionSettings
 
 log = logging.getLogger(__name__)

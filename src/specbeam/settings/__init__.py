@@ -157,8 +157,7 @@ class Settings(Section):
         for name, own in own_data.items():
             if name in BUILT_IN:
                 raise ValueError(f"{name} is the name of a built-in data set: choose another")
-            if not own.sequences:
-                raise ValueError(f"{name}: expected `sequences`, the folder that it comes from")
+            own.check_origin(name)
         return own_data
 
     @field_validator("datasets")
