@@ -9,7 +9,7 @@ from specbeam.interactions import values
 from specbeam.interactions.layouts import item_columns
 from specbeam.interactions.paths import kind_of, matching
 from specbeam.interactions.rows import Malformed, read_rows
-from specbeam.settings.interactions import ItemSettings
+from specbeam.settings import ItemSettings
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Where the releases of the Amazon reviews (McAuley et al., 2014, 2018, 2023) have users, items, times and texts."""
 
 from specbeam.interactions.paths import Kind
-from specbeam.settings.interactions import InteractionSettings, ItemSettings
+from specbeam.settings import InteractionSettings, ItemSettings
 
 REVIEWS: dict[str, dict[Kind, tuple[str | int, ...]]] = {
     "amazon-2014": {"jsonl": ("reviewerID", "asin", "unixReviewTime", "overall"), "csv": (1, 2, 4, 3)},

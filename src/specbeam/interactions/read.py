@@ -19,8 +19,7 @@ from specbeam.interactions.items import read_texts
 from specbeam.interactions.rows import Malformed
 from specbeam.interactions.table import gather
 from specbeam.interactions.values import iso
-from specbeam.settings.interactions import SplitSettings
-from specbeam.settings.own_data import OwnDataSettings
+from specbeam.settings import OwnDataSettings, SplitSettings
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from specbeam.data import SPLITS
 from specbeam.data.time_split import borders, parts
-from specbeam.settings.interactions import SplitSettings
+from specbeam.settings import SplitSettings
 
 MICROSECONDS = 1_000_000
 

@@ -13,7 +13,7 @@ from specbeam.interactions import values
 from specbeam.interactions.layouts import interaction_columns
 from specbeam.interactions.paths import kind_of, matching
 from specbeam.interactions.rows import Malformed, read_rows
-from specbeam.settings.interactions import InteractionSettings
+from specbeam.settings import InteractionSettings
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from specbeam.settings.ablations import Ablations, overridden
 from specbeam.settings.base import Count, Section, Seed, SomeDistinct
 from specbeam.settings.baselines import BaselineSettings, SasrecSettings
 from specbeam.settings.data import SourceSettings, SyntheticSettings
+from specbeam.settings.interactions import InteractionSettings, ItemSettings, SplitSettings
 from specbeam.settings.measurement import DecodingSettings, MeasurementSettings, Verification
 from specbeam.settings.models import (
     AlignmentTrainingSettings,
@@ -42,12 +43,14 @@ from specbeam.settings.objectives import (
     SomeObjectives,
     needing_positions,
 )
-from specbeam.settings.own_data import BUILT_IN, Name, OwnData
+from specbeam.settings.own_data import BUILT_IN, Name, OwnData, OwnDataSettings
 from specbeam.settings.resources import ResourceSettings, ThreadSettings
 
 __all__ = [
     "BUILT_IN",
     "DraftModelSettings",
+    "InteractionSettings",
+    "ItemSettings",
     "LanguageModelSettings",
     "LoraSettings",
     "ModelSettings",
@@ -55,9 +58,11 @@ __all__ = [
     "Objective",
     "ObjectiveSettings",
     "RelaxedAlignmentSettings",
+    "OwnDataSettings",
     "SasrecSettings",
     "Section",
     "Settings",
+    "SplitSettings",
     "SyntheticSettings",
     "TrainingSettings",
     "Verification",
