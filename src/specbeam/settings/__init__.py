@@ -7,14 +7,7 @@ nor transformers, so that the Snakefile and `specbeam --help` stay fast.
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from specbeam.errors import SpecbeamError
 from specbeam.files import read_yaml
@@ -57,8 +50,8 @@ __all__ = [
     "NeighbourSettings",
     "Objective",
     "ObjectiveSettings",
-    "RelaxedAlignmentSettings",
     "OwnDataSettings",
+    "RelaxedAlignmentSettings",
     "SasrecSettings",
     "Section",
     "Settings",
