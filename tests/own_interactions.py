@@ -54,5 +54,5 @@ def table(path: Path) -> pd.DataFrame:
 
 def texts_in(folder: Path) -> Mapping[str, str | None]:
     """Item's key -> its text."""
-    frame = table(folder / ITEMS)
-    return dict(zip(frame["key"], frame["text"].where(frame["text"].notna(), None), strict=True))
+    items = parquet.read(folder / ITEMS, expected="items", again="read them again")
+    return dict(zip(items["key"].to_pylist(), items["text"].to_pylist(), strict=True))

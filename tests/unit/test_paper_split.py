@@ -1,4 +1,4 @@
-"""The paper's recipe, on a raw file shaped like that of Beauty: METHOD's rules, written down a second time, and plainly.
+"""The paper's recipe, on raw files shaped like that of Beauty: the method's rules, written down a second time, plainly.
 
 Ratings of at least 4, sorted by time; split at the 80th and 90th percentile of all times, where a time equal to one
 counts as after it; users with fewer than two training interactions are dropped.

@@ -51,8 +51,6 @@ def read_own(*, name: str, own: OwnDataSettings, raw: Path) -> None:
 
     user, users = _numbered(table["user"], found.users)
     item, keys = _numbered(table["item"], found.items)
-    order = np.argsort(user, kind="stable")
-    write_raw(raw, {name: _sequences(user[order], item[order], part[order] == n) for n, name in enumerate(SPLITS)})
     report: dict[str, Any] = {
         "format": FORMAT,
         "rows": steps.rows,
@@ -66,6 +64,9 @@ def read_own(*, name: str, own: OwnDataSettings, raw: Path) -> None:
         malformed = Malformed(f"own_data.{name}.items.malformed", own.items.malformed)
         texts, counts = read_texts(own.items, keys, malformed=malformed)
         report["items"] = {**counts, "malformed": malformed.count, "malformed_lines": malformed.examples}
+
+    order = np.argsort(user, kind="stable")
+    write_raw(raw, {split: _sequences(user[order], item[order], part[order] == n) for n, split in enumerate(SPLITS)})
     parquet.write(_table("user", users), raw / USERS)
     parquet.write(_table("item", keys).append_column("text", pa.array(texts, pa.string())), raw / ITEMS)
     write_json(raw / READING, report)
