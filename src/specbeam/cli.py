@@ -20,6 +20,7 @@ from specbeam import (
     parent,
     recommend_verb,
     report_verbs,
+    shop_verb,
     stage_verbs,
     training_verbs,
 )
@@ -38,6 +39,7 @@ VERBS = {
         bench_verb.bench,
         diff_verb.diff,
         cost_verb.cost,
+        shop_verb.generate_shop,
     ),
     "Stages of a run, in the order in which snakemake calls them": (
         stage_verbs.download,
