@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from specbeam import parquet
-from specbeam.data import SPLITS
+from specbeam.data import ITEMS, SPLITS, USERS
 from specbeam.data.sequences import read_raw
-from specbeam.interactions import ITEMS, READING, USERS
+from specbeam.interactions import READING
 from specbeam.interactions.read import read_own
 from specbeam.settings import OwnDataSettings
 

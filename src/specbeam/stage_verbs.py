@@ -18,6 +18,7 @@ from specbeam.options import (
     Figure,
     Objective,
     Prepared,
+    Raw,
     SettingsOption,
     Split,
     Target,
@@ -55,31 +56,20 @@ def generate_synthetic(
     stage.generate(settings=values.synthetic, seed=values.seed, destination=destination)
 
 
-@recorded("read_interactions", output="raw")
-def read_interactions(
-    settings: SettingsOption,
-    dataset: Annotated[str, typer.Option(help="Name of a data set in own_data.")],
-    raw: Annotated[Path, typer.Option(help="Folder for the files, in the format of a download.")],
-) -> None:
-    """Read your own interactions, filter and split them."""
-    from specbeam.interactions import read as stage
-
-    own = StageSettings.read("read_interactions", settings, dataset=dataset).own_data
-    if dataset not in own:
-        raise SpecbeamError(f"--dataset {dataset}: expected a name in own_data of the settings, which has none of it")
-    stage.read_own(name=dataset, own=own[dataset], raw=raw)
-
-
 @recorded("prepare", output="prepared")
 def prepare(
     settings: SettingsOption,
-    raw: Annotated[Path, typer.Option(help="Folder of raw files, downloaded or generated.")],
+    raw: Raw,
     prepared: Annotated[Path, typer.Option(help="Folder to write.")],
+    identifiers: Annotated[
+        Path | None, typer.Option(help="Identifiers to take instead of those among the raw files (json).")
+    ] = None,
 ) -> None:
     """Turn raw files into splits, catalogue and tokenizer."""
     from specbeam.data import prepare as stage
 
-    stage.prepare(raw=raw, prepared=prepared, model=StageSettings.read("prepare", settings).target.model)
+    model = StageSettings.read("prepare", settings).target.model
+    stage.prepare(raw=raw, prepared=prepared, model=model, identifiers=identifiers)
 
 
 @recorded("infer_target", output="lists")

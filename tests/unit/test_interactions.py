@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from own_interactions import COLUMNS, csv, read, settings_of, splits_in, table, texts_in
+from specbeam.data import ITEMS, USERS
 from specbeam.data.sequences import read_raw
-from specbeam.interactions import ITEMS, USERS, values
+from specbeam.interactions import values
 from specbeam.settings import OwnDataSettings
 
 ROWS = [("u1", f"i{n % 7}", 100 + n, 5) for n in range(10)] + [("u2", f"j{n}", 100 + n, 4) for n in range(10)]

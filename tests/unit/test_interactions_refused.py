@@ -152,7 +152,10 @@ FILES = {"files": ["orders.csv"], "format": "csv", "columns": COLUMNS}
     ("entry", "message"),
     [
         ({}, "own_data: toys: expected `interactions`, its files, or `sequences`, a folder of ready ones"),
-        ({"sequences": "toys", "split": {}}, "toys: sequences are ready as they are: remove split, or sequences"),
+        (
+            {"sequences": "toys", "split": {"by": "leave-one-out"}},
+            "toys: sequences are ready as they are: remove split, or sequences",
+        ),
         (
             {"interactions": FILES | {"format": "amazon-2014"}},
             "columns: amazon-2014 brings its own; remove columns, or",

@@ -3,7 +3,7 @@
 import functools
 import json
 
-from specbeam.data import IDENTIFIERS, SPLITS, file_of
+from specbeam.data import IDENTIFIERS, ITEMS, SPLITS, file_of
 from specbeam.data.registry import SOURCES
 from specbeam.digest import code_digest
 from specbeam.finished_run import DEFAULT_OBJECTIVE
@@ -12,9 +12,8 @@ from specbeam.settings import variants
 from specbeam.stages import FIGURES, STAGES, differs, stage_values
 
 DATASETS = settings.all_datasets
-READ = [
-    name for name, own in settings.own_data.items() if own.interactions
-]  # data sets that are read from interactions
+READ = [name for name, own in settings.own_data.items() if own.interactions]  # from files of interactions
+IDENTIFIED = [name for name, own in settings.own_data.items() if own.identifiers]  # whose identifiers are learned
 OBJECTIVES = list(settings.alignment.objectives)
 SHOWN = DEFAULT_OBJECTIVE if DEFAULT_OBJECTIVE in OBJECTIVES else OBJECTIVES[0]  # the draft that an example is of
 SEEDS = settings.draft.seeds  # of the drafts; target and trajectories have settings.seed
@@ -87,7 +86,17 @@ def raw_files(dataset):
     else:
         folder = f"results/downloads/{dataset}"
     splits = {split: f"{folder}/{file_of(split)}" for split in SPLITS}
-    return {**splits, "identifiers": f"{folder}/{IDENTIFIERS}"}
+    named_by = f"{RESULTS}/{dataset}/raw" if dataset in IDENTIFIED else folder
+    return {**splits, "identifiers": f"{named_by}/{IDENTIFIERS}"}
+
+
+def embedded(wildcards):
+    """What items are embedded from: users' items, texts or keys where there are any, and a table of vectors."""
+    raw = {name: path for name, path in raw_files(wildcards.dataset).items() if name in SPLITS}
+    items = f"{os.path.dirname(raw['train'])}/{ITEMS}"
+    table = settings.own_data[wildcards.dataset].identifiers.embeddings.file
+    there = wildcards.dataset in READ or os.path.exists(items)
+    return raw | ({"items": items} if there else {}) | ({"table": table} if table else {})
 
 
 def interaction_files(wildcards):

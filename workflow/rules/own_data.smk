@@ -6,7 +6,9 @@ rule read_interactions:
         train="<run>/{dataset}/raw/sequential_train.txt",
         valid="<run>/{dataset}/raw/sequential_valid.txt",
         test="<run>/{dataset}/raw/sequential_test.txt",
-        tables=expand("<run>/{{dataset}}/raw/{table}", table=("items.parquet", "users.parquet", "reading.json")),
+        items="<run>/{dataset}/raw/items.parquet",
+        users="<run>/{dataset}/raw/users.parquet",
+        report="<run>/{dataset}/raw/reading.json",
     log:
         "<run>/{dataset}/logs/read_interactions.log",
     benchmark:

@@ -100,7 +100,12 @@ class Workload:
             yield Job("generate_synthetic" if self.dataset == "synthetic" else "download_source", "raw", **size)
         elif own.interactions:
             yield Job("read_interactions", "raw", **size)
-        yield Job("prepare_dataset", "prepared", () if own and own.sequences else ("raw",), **size)
+        raw = () if own and own.sequences else ("raw",)
+        if own and own.identifiers:
+            yield Job("embed_items", "embeddings", raw, **size)
+            yield Job("identify_items", "identifiers", ("embeddings",), **size)
+            raw = ("identifiers",)
+        yield Job("prepare_dataset", "prepared", raw, **size)
         sasrec = self.settings.baselines.sasrec
         trained = sum(self.facts.train * each.epochs for each in sasrec.candidates()) if sasrec else 0
         yield Job("rate_baselines", "baselines", ("prepared",), units=(self.facts.test + trained) * self.facts.items)

@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow as pa
 
 from specbeam import parquet
-from specbeam.data import SPLITS
+from specbeam.data import ITEMS, SPLITS, USERS
 from specbeam.data.sequences import write_raw
 from specbeam.errors import SpecbeamError
 from specbeam.files import write_json
-from specbeam.interactions import ITEMS, READING, USERS, select
+from specbeam.interactions import READING, select
 from specbeam.interactions.items import read_texts
 from specbeam.interactions.rows import Malformed
 from specbeam.interactions.table import gather

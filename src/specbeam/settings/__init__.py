@@ -16,6 +16,7 @@ from specbeam.settings.ablations import Ablations, overridden
 from specbeam.settings.base import Count, Section, Seed, SomeDistinct
 from specbeam.settings.baselines import BaselineSettings, SasrecSettings
 from specbeam.settings.data import SourceSettings, SyntheticSettings
+from specbeam.settings.identifiers import EmbeddingSettings, IdentifierSettings, RqVaeSettings
 from specbeam.settings.interactions import InteractionSettings, ItemSettings, SplitSettings
 from specbeam.settings.measurement import DecodingSettings, MeasurementSettings, Verification
 from specbeam.settings.models import (
@@ -42,6 +43,8 @@ from specbeam.settings.resources import ResourceSettings, ThreadSettings
 __all__ = [
     "BUILT_IN",
     "DraftModelSettings",
+    "EmbeddingSettings",
+    "IdentifierSettings",
     "InteractionSettings",
     "ItemSettings",
     "LanguageModelSettings",
@@ -52,6 +55,7 @@ __all__ = [
     "ObjectiveSettings",
     "OwnDataSettings",
     "RelaxedAlignmentSettings",
+    "RqVaeSettings",
     "SasrecSettings",
     "Section",
     "Settings",

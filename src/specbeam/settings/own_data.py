@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from specbeam.settings.base import Section
+from specbeam.settings.identifiers import IdentifierSettings
 from specbeam.settings.interactions import FilterSettings, InteractionSettings, ItemSettings, SplitSettings
 
 BUILT_IN = ("synthetic", "beauty", "games")
@@ -24,6 +25,8 @@ class OwnDataSettings(Section):
     """Texts of the items of `interactions`; null: none."""
     filters: FilterSettings = FilterSettings()
     split: SplitSettings = SplitSettings()
+    identifiers: IdentifierSettings | None = None
+    """Learn identifiers (docs/identifiers.md), instead of those of `sequences`; null: take these."""
 
     @model_validator(mode="after")
     def _has_the_ratings_that_it_filters_by(self) -> "OwnDataSettings":
@@ -36,7 +39,10 @@ class OwnDataSettings(Section):
         """Raise ValueError if the data set `name` comes from nowhere, or from two places."""
         if not self.sequences and not self.interactions:
             raise ValueError(f"{name}: expected `interactions`, its files, or `sequences`, a folder of ready ones")
-        given = [other for other in ("interactions", "items", "filters", "split") if other in self.model_fields_set]
+        if self.interactions and not self.identifiers:
+            raise ValueError(f"{name}: interactions need `identifiers`; {{}} learns them from co-occurrence")
+        parts = ("interactions", "items", "filters", "split")
+        given = [part for part in parts if getattr(self, part) != type(self).model_fields[part].default]
         if self.sequences and given:
             raise ValueError(f"{name}: sequences are ready as they are: remove {', '.join(given)}, or sequences")
 
