@@ -96,7 +96,7 @@ def embedded(wildcards):
     items = f"{os.path.dirname(raw['train'])}/{ITEMS}"
     table = settings.own_data[wildcards.dataset].identifiers.embeddings.file
     there = wildcards.dataset in READ or os.path.exists(items)
-    return raw | ({"items": items} if there else {}) | ({"table": table} if table else {})
+    return raw | ({"item_table": items} if there else {}) | ({"table": table} if table else {})
 
 
 def interaction_files(wildcards):

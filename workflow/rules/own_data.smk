@@ -6,8 +6,8 @@ rule read_interactions:
         train="<run>/{dataset}/raw/sequential_train.txt",
         valid="<run>/{dataset}/raw/sequential_valid.txt",
         test="<run>/{dataset}/raw/sequential_test.txt",
-        items="<run>/{dataset}/raw/items.parquet",
-        users="<run>/{dataset}/raw/users.parquet",
+        item_keys="<run>/{dataset}/raw/items.parquet",
+        user_keys="<run>/{dataset}/raw/users.parquet",
         report="<run>/{dataset}/raw/reading.json",
     log:
         "<run>/{dataset}/logs/read_interactions.log",
