@@ -168,6 +168,15 @@ def ablated(dataset):
     return list(dict.fromkeys(found))
 
 
+def coded():
+    """(data set, path) of what the figure of codings is drawn from: catalogue, records, and the target's ranking."""
+    if len(settings.datasets) < 2:
+        raise WorkflowError("this config has one data set; config/coding.yaml has several codings of one catalogue")
+    evaluation = expand("measurement/evaluation/{objective}/seed-{seed}.parquet", objective=OBJECTIVES, seed=SEEDS)
+    files = ["prepared", "target/ranking.csv", *evaluation]
+    return [(name, f"{RESULTS}/{name}/{file}") for name in settings.datasets for file in files]
+
+
 def named_drafts(wildcards, input):
     """The drafts to time, as OBJECTIVE=FOLDER."""
     return [f"{objective}={folder}" for objective, folder in zip(OBJECTIVES, input.drafts, strict=True)]
