@@ -1,4 +1,4 @@
-"""Files of interactions and item tables, whatever is in them: they are read as they stand, or refused by file and place."""
+"""Files of interactions and item tables, whatever is in them: read as they stand, or refused by file and place."""
 
 import csv
 import gzip
@@ -26,12 +26,9 @@ FILES = {
 LITERALS = b"{'asin': 'i1', 'title': u'It\\'s', 'categories': [['a', 'b']], 'price': 3.5}\n" * 2
 
 words = st.one_of(
-    st.sampled_from(
-        ["", "u1", "i1", "1400000000", "1e9", "nan", "-inf", "1_0", "2014-01-05", "01 5, 2014", "9" * 5000]
-    ),
-    st.sampled_from(
-        ["2014-13-01", "0001-01-01T00+23:59", "9999-12-31", '"', 'a"b', "\ud800", "\x00", "\r", "é", "٣", "9" * 5000]
-    ),
+    st.sampled_from(["", "u1", "i1", "1400000000", "1e9", "nan", "-inf", "1_0", "9" * 5000]),
+    st.sampled_from(["2014-01-05", "01 5, 2014", "2014-13-01", "0001-01-01T00+23:59", "9999-12-31"]),
+    st.sampled_from(['"', 'a"b', "\ud800", "\x00", "\r", "é", "٣"]),
     st.text(max_size=4),
     st.integers(-(10**21), 10**21).map(str),
 )
