@@ -17,7 +17,6 @@ from specbeam.options import (
     Dataset,
     Figure,
     Objective,
-    OwnDataset,
     Prepared,
     Raw,
     SettingsOption,
@@ -25,7 +24,6 @@ from specbeam.options import (
     Target,
     Threads,
     drafts_of,
-    identifiers_of,
     timing_threads,
 )  # fmt: skip
 from specbeam.stages import StageSettings
@@ -56,40 +54,6 @@ def generate_synthetic(
 
     values = StageSettings.read("generate", settings)
     stage.generate(settings=values.synthetic, seed=values.seed, destination=destination)
-
-
-@recorded("embed_items", output="embeddings")
-def embed_items(
-    settings: SettingsOption,
-    dataset: OwnDataset,
-    raw: Raw,
-    embeddings: Annotated[Path, typer.Option(help="Vectors to write, one an item (safetensors).")],
-    threads: Threads,
-) -> None:
-    """Embed your own items, for identifiers to be learned.
-
-    From their texts, from a table of vectors, or from co-occurrence.
-    """
-    from specbeam.identifiers import embeddings as stage
-
-    values = StageSettings.read("embed_items", settings, dataset=dataset)
-    chosen = identifiers_of(values, dataset).embeddings
-    stage.embed_items(raw=raw, output=embeddings, settings=chosen, device=values.device, threads=threads)
-
-
-@recorded("identify_items", output="identifiers")
-def identify_items(
-    settings: SettingsOption,
-    dataset: OwnDataset,
-    raw: Raw,
-    embeddings: Annotated[Path, typer.Option(help="Vectors that `specbeam embed-items` wrote.")],
-    identifiers: Annotated[Path, typer.Option(help="File to write (json); a report lies beside it (csv, txt).")],
-) -> None:
-    """Turn embeddings into identifiers, and report on them."""
-    from specbeam.identifiers import identify as stage
-
-    chosen = identifiers_of(StageSettings.read("identify_items", settings, dataset=dataset), dataset)
-    stage.identify_items(raw=raw, embeddings=embeddings, output=identifiers, settings=chosen)
 
 
 @recorded("prepare", output="prepared")

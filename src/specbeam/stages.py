@@ -49,6 +49,10 @@ STAGES: dict[str, Stage] = {
     # What a download yields is fixed by its checksums, so the registry counts and the code that fetches does not.
     "download": Stage("specbeam.data.registry"),
     "generate": Stage("specbeam.data.synthetic", ("seed", "synthetic")),
+    "read_interactions": Stage(
+        "specbeam.interactions.read",
+        tuple(f"own_data.{{dataset}}.{part}" for part in ("interactions", "items", "filters", "split")),
+    ),
     "embed_items": Stage("specbeam.identifiers.embeddings", ("device", f"{_IDENTIFIERS}.embeddings")),
     "identify_items": Stage(
         "specbeam.identifiers.identify",

@@ -95,8 +95,11 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
             "datasets: expected names among synthetic, beauty, games, toys, or others described in own_data: books",
         ),
         ({"own_data": {"beauty": {"sequences": "b"}}}, "own_data: beauty is the name of a built-in data set"),
-        ({"own_data": {"toys": {}}}, "own_data: toys: expected `sequences`, the folder that it comes from"),
-        ({"own_data": {"toys": {"sequence": "toys"}}}, "own_data.toys.sequence: unknown key; allowed here: sequences"),
+        ({"own_data": {"toys": {}}}, "own_data: toys: expected `interactions`, its files, or `sequences`, a folder"),
+        (
+            {"own_data": {"toys": {"sequence": "toys"}}},
+            "own_data.toys.sequence: unknown key; allowed here: sequences, interactions",
+        ),
         ({"own_data": {"../toys": {"sequences": "toys"}}}, "own_data.../toys.[key]: String should match pattern"),
         ({"datasets": []}, "datasets: List should have at least 1 item"),
         (

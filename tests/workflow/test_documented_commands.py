@@ -46,6 +46,8 @@ ELSEWHERE = {
     "specbeam bench --shape 512": "takes minutes; tests/unit/test_bench.py runs smaller shapes",
     "snakemake ablations --dry-run --cores 2 --configfile config/grid.yaml": "plans 20,265 jobs, for a minute",
     "PYTHONPATH=tests python tests/distances.py": "takes minutes",
+    "PYTHONPATH=tests python tests/many_interactions.py": "writes 390 MB; tests/unit/test_many_interactions.py, less",
+    "specbeam read-interactions --settings many.yaml": "reads them, for minutes",
 }
 """Beginning of a command -> why it is not executed here."""
 

@@ -3,15 +3,16 @@
 import functools
 import json
 
-from specbeam.data import IDENTIFIERS, SPLITS, file_of
+from specbeam.data import IDENTIFIERS, ITEMS, SPLITS, file_of
 from specbeam.data.registry import SOURCES
 from specbeam.digest import code_digest
 from specbeam.finished_run import DEFAULT_OBJECTIVE
-from specbeam.identifiers import ITEMS
+from specbeam.interactions.paths import matching
 from specbeam.settings import variants
 from specbeam.stages import FIGURES, STAGES, differs, stage_values
 
 DATASETS = settings.all_datasets
+READ = [name for name, own in settings.own_data.items() if own.interactions]  # from files of interactions
 IDENTIFIED = [name for name, own in settings.own_data.items() if own.identifiers]  # whose identifiers are learned
 OBJECTIVES = list(settings.alignment.objectives)
 SHOWN = DEFAULT_OBJECTIVE if DEFAULT_OBJECTIVE in OBJECTIVES else OBJECTIVES[0]  # the draft that an example is of
@@ -77,11 +78,13 @@ def reported(path, caption, group, **labels):
 
 
 def raw_files(dataset):
-    """Files of a data set before preparation: generated ones belong to their run, downloads to all runs."""
-    if dataset in settings.own_data:
+    """Files of a data set before preparation: what is generated or read belongs to its run, downloads to all runs."""
+    if dataset == "synthetic" or dataset in READ:
+        folder = f"{RESULTS}/{dataset}/raw"
+    elif dataset in settings.own_data:
         folder = settings.own_data[dataset].sequences.rstrip("/")
     else:
-        folder = f"{RESULTS}/synthetic/raw" if dataset == "synthetic" else f"results/downloads/{dataset}"
+        folder = f"results/downloads/{dataset}"
     splits = {split: f"{folder}/{file_of(split)}" for split in SPLITS}
     named_by = f"{RESULTS}/{dataset}/raw" if dataset in IDENTIFIED else folder
     return {**splits, "identifiers": f"{named_by}/{IDENTIFIERS}"}
@@ -92,7 +95,17 @@ def embedded(wildcards):
     raw = {name: path for name, path in raw_files(wildcards.dataset).items() if name in SPLITS}
     items = f"{os.path.dirname(raw['train'])}/{ITEMS}"
     table = settings.own_data[wildcards.dataset].identifiers.embeddings.file
-    return raw | ({"items": items} if os.path.exists(items) else {}) | ({"table": table} if table else {})
+    there = wildcards.dataset in READ or os.path.exists(items)
+    return raw | ({"item_table": items} if there else {}) | ({"table": table} if table else {})
+
+
+def interaction_files(wildcards):
+    """The files that a data set of one's own is read from."""
+    own = settings.own_data[wildcards.dataset]
+    try:
+        return matching([*own.interactions.files, *(own.items.files if own.items else ())])
+    except SpecbeamError as error:
+        raise WorkflowError(f"own_data.{wildcards.dataset}: {error}") from None
 
 
 def alone(wildcards):

@@ -37,7 +37,10 @@ OTHER_TARGETS = {
     },
     **{name: (f"Figure {name}.", every("figures/{figure}.{form}", figure=name, form=FORMS)) for name in FIGURES},
     "page": ("The run's summary page, and all that it shows.", rules.write_page.output.html),
-    "coding": ("What identifiers do, over this config's data sets: codings of one catalogue.", rules.plot_coding.output),
+    "coding": (
+        "What identifiers do, over this config's data sets: codings of one catalogue.",
+        rules.plot_coding.output,
+    ),
     "ablations": ("The variants in this config's section `ablations`, and their figure.", ABLATED),
 }
 

@@ -5,5 +5,3 @@ items' texts, a table of vectors, or co-occurrence -> embeddings -> codes, one a
 
 EMBEDDINGS = "embeddings.safetensors"
 """One vector an item, by the item's number."""
-ITEMS = "items.parquet"
-"""Items of own data: `item` (from 0), `key` (as the user's files name it), `text` if there is one."""

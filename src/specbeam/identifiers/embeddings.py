@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 
 from specbeam import parquet, sealed
+from specbeam.data import ITEMS
 from specbeam.data.sequences import read_raw
 from specbeam.errors import SpecbeamError
-from specbeam.identifiers import ITEMS
 from specbeam.identifiers.co_occurrence import from_co_occurrence
 from specbeam.identifiers.quantise import checked
 from specbeam.identifiers.table import from_table

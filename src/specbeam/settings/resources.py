@@ -39,7 +39,7 @@ class SmallNeed(Need):
 
 
 class PreparationNeed(SmallNeed):
-    """What the preparation of a data set asks for."""
+    """What reading and preparing a data set ask for."""
 
     memory_mb: Count = 4000
     """Megabytes of main memory."""
@@ -51,6 +51,7 @@ class RuleNeeds(Section):
     """What the jobs of a rule ask for, where it is not what all jobs that load models ask for."""
 
     generate_synthetic: SmallNeed = SmallNeed()
+    read_interactions: PreparationNeed = PreparationNeed()
     embed_items: Need = Need()
     identify_items: Need = Need()
     prepare_dataset: PreparationNeed = PreparationNeed()
