@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,9 @@ from huggingface_hub import constants
 
 from encoder_for_tests import save_encoder
 from hub_server import Hub
+from specbeam.data import ITEMS
 from specbeam.data.sequences import write_raw
 from specbeam.errors import SpecbeamError
-from specbeam.identifiers import ITEMS
 from specbeam.identifiers.co_occurrence import from_co_occurrence
 from specbeam.identifiers.embeddings import embed_items, load_embeddings
 from specbeam.identifiers.table import from_table
@@ -153,12 +152,6 @@ def test_pickled_weights_are_not_loaded(tmp_path):
     (folder / "2_Dense" / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(SpecbeamError, match="Pickled weights are not loaded"):
         from_texts(["red"], model=str(folder), revision=None, **ON_CPU)
-
-
-def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(SpecbeamError, match=r"pip install 'specbeam\[identifiers\]'"):
-        from_texts(["red"], model="anything", revision=None, **ON_CPU)
 
 
 # The stage
