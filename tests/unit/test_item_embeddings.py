@@ -45,6 +45,11 @@ def test_vectors_come_in_the_order_of_the_items_whatever_that_of_the_table(tmp_p
     assert vectors.tolist() == [[3, 0], [1, 0.5]]
 
 
+def test_ids_in_a_csv_file_are_text_as_it_stands(tmp_path):
+    (tmp_path / "t.csv").write_text("id,one\n007,1\n7,2\n")
+    assert from_table(tmp_path / "t.csv", item="id", vector=["one"], keys=["7", "007"]).tolist() == [[2], [1]]
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.list_(pa.float32(), 2), pa.large_list(pa.int32())])
 def test_a_column_of_lists_of_any_kind_is_read(tmp_path, kind):
     table = written(tmp_path / "t.parquet", {"id": [7, 5], "v": pa.array([[1, 2], [3, 4]], type=kind)})
