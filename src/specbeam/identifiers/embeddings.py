@@ -33,8 +33,8 @@ def embed_items(*, raw: Path, output: Path, settings: EmbeddingSettings, device:
     items = occurring if table is None else len(table)
     if items < occurring:
         raise SpecbeamError(
-            f"{raw / ITEMS}: expected a row for every item, found {items}, and item {occurring - 1} in the splits; read "
-            "the raw data again"
+            f"{raw / ITEMS}: expected a row for every item, found {items}, and item {occurring - 1} in the splits; "
+            "read the raw data again"
         )
     if settings.source == "text":
         texts = _texts(table, raw / ITEMS)
