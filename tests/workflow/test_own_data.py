@@ -1,0 +1,43 @@
+"""A shop of one's own, from its tables to figures."""
+
+import json
+
+import pandas as pd
+import pytest
+import yaml
+
+from checkouts import Checkout
+from specbeam.interactions.shop import generate_shop
+
+pytestmark = pytest.mark.slow
+
+
+def small(checkout: Checkout) -> None:
+    """config/my-shop.yaml, with the models and numbers of the smoke config: config/small.yaml."""
+    own, smoke = (
+        yaml.safe_load((checkout.folder / f"config/{name}.yaml").read_text()) for name in ("my-shop", "smoke")
+    )
+    del smoke["ablations"]
+    values = {**smoke, **{name: own[name] for name in ("run", "datasets", "own_data")}}
+    values["alignment"]["objectives"] = {"atspeed_s": {}}
+    values["measurement"]["beam_widths"] = [5]
+    (checkout.folder / "config/small.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_orders_and_items_become_a_data_set_with_figures_and_only_new_orders_run_it_again(checkout):
+    generate_shop(checkout.folder / "shop", customers=400, items=120, seed=1)
+    small(checkout)
+    done = checkout.snakemake("my_shop", config="small")
+    assert done.returncode == 0, done.stdout
+    made = checkout.folder / "results/my-shop/my_shop"
+    report = json.loads((made / "raw/reading.json").read_text())
+    statistics = pd.read_csv(made / "prepared/statistics.csv", index_col="statistic")["value"]
+    assert statistics["interactions_train"] == report["kept"]["train"]
+    assert statistics["items"] == report["kept"]["items"]
+    assert (made / "figures/accepted.png").exists()
+    assert (made / "summary.txt").exists()
+
+    assert not checkout.planned("my_shop", config="small")
+    with (checkout.folder / "shop/orders.csv").open("a") as orders:
+        orders.write("999999,C000001,SKU-00001,2024-12-31T00:00:00Z,1\n")
+    assert {"read_interactions", "prepare_dataset", "train_target"} <= set(checkout.planned("my_shop", config="small"))
