@@ -101,6 +101,22 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
             "own_data.toys.sequence: unknown key; allowed here: sequences, interactions",
         ),
         ({"own_data": {"../toys": {"sequences": "toys"}}}, "own_data.../toys.[key]: String should match pattern"),
+        (
+            {"own_data": {"toys": {"sequences": "t", "identifiers": {"embeddings": {"from": "text"}}}}},
+            "own_data.toys.identifiers.embeddings: from: text needs model, a folder or a repository of the hub",
+        ),
+        (
+            {"own_data": {"toys": {"sequences": "t", "identifiers": {"embeddings": {"from": "table", "size": 3}}}}},
+            "own_data.toys.identifiers.embeddings: from: table uses file, item, vector: remove size",
+        ),
+        (
+            {"own_data": {"toys": {"sequences": "t", "identifiers": {"embeddings": {"form": "text"}}}}},
+            "own_data.toys.identifiers.embeddings.form: unknown key; allowed here: from, model, revision",
+        ),
+        (
+            {"own_data": {"toys": {"sequences": "t", "identifiers": {"codebook": [8, 8]}}}},
+            "own_data.toys.identifiers: codebook: expected one size, or 4 (length), got 2",
+        ),
         ({"datasets": []}, "datasets: List should have at least 1 item"),
         (
             {"measurement": {"beam_widths": [0]}},

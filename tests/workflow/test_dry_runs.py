@@ -81,6 +81,22 @@ def test_own_interactions_that_are_not_there_are_named(checkout):
     assert "own_data.my_shop: shop/orders.csv: expected a file, or a pattern of some, found none" in refused.stdout
 
 
+def test_codings_of_one_catalogue_share_its_download_and_learn_their_own_identifiers(checkout):
+    run = settings.load(checkout.folder / "config/coding.yaml")
+    learned = sum(own.identifiers is not None for own in run.own_data.values())
+    planned = checkout.planned("coding", config="coding")
+    assert planned["download_source"] == planned["plot_coding"] == 1
+    assert planned["embed_items"] == planned["identify_items"] == learned == len(run.datasets) - 1
+    assert planned["prepare_dataset"] == planned["evaluate_draft"] == planned["recommend_items"] == len(run.datasets)
+    assert "time_methods" not in planned
+
+
+def test_the_figure_of_codings_asks_for_several_data_sets(checkout):
+    refused = checkout.snakemake("coding", "--dry-run")
+    assert refused.returncode == 1
+    assert "this config has one data set; config/coding.yaml has several codings" in refused.stdout
+
+
 def test_own_data_cannot_take_the_name_of_another_target(checkout):
     refused = checkout.snakemake("--dry-run", "--config", 'own_data={"levels": {"sequences": "mine"}}')
     assert refused.returncode == 1

@@ -1,7 +1,4 @@
 """Identifiers of items, learned from what is known of them: embeddings, residual quantisation, collisions, a report.
 
-items' texts, a table of vectors, or co-occurrence -> embeddings -> codes, one a level -> <a_12><b_3>...
+Data flow: items' texts, a table of vectors, or co-occurrence -> embeddings -> codes, one a level -> `<a_12><b_3>`...
 """
-
-EMBEDDINGS = "embeddings.safetensors"
-"""One vector an item, by the item's number."""

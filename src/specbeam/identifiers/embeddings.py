@@ -15,7 +15,7 @@ from specbeam.identifiers.co_occurrence import from_co_occurrence
 from specbeam.identifiers.quantise import checked
 from specbeam.identifiers.table import from_table
 from specbeam.identifiers.text import from_texts
-from specbeam.settings.identifiers import EmbeddingSettings
+from specbeam.settings import EmbeddingSettings
 
 log = logging.getLogger(__name__)
 

@@ -1,25 +1,24 @@
 """The stage that turns embeddings into identifiers: quantises them, handles collisions, reports."""
 
 import logging
+import string
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from specbeam.catalogue import Catalogue
 from specbeam.data.sequences import read_raw
+from specbeam.errors import SpecbeamError
 from specbeam.files import replacing
 from specbeam.identifiers import report
 from specbeam.identifiers.collisions import constrained, extra_token
 from specbeam.identifiers.embeddings import load_embeddings
 from specbeam.identifiers.quantise import Quantiser, rq_kmeans
 from specbeam.identifiers.rq_vae import rq_vae
-from specbeam.settings.identifiers import LONGEST, IdentifierSettings, RqVaeSettings, codebook_sizes
+from specbeam.settings import IdentifierSettings, RqVaeSettings
 
 log = logging.getLogger(__name__)
-
-LETTERS = "abcdefghi"
-"""Of the levels, in tokens; one more than the longest identifier has levels, for an extra token."""
-assert len(LETTERS) > LONGEST
 
 
 def identify_items(*, raw: Path, embeddings: Path, output: Path, settings: IdentifierSettings) -> None:
@@ -29,7 +28,7 @@ def identify_items(*, raw: Path, embeddings: Path, output: Path, settings: Ident
     too few for the items, and for damaged embeddings.
     """
     vectors = load_embeddings(embeddings)
-    popularity = np.bincount(np.concatenate(read_raw(raw)["train"].map(np.int64).tolist()), minlength=len(vectors))
+    popularity = _popularity(read_raw(raw)["train"], items=len(vectors), source=embeddings)
     codes, quantiser = identify(vectors, popularity, settings)
     table = report.levels(quantiser, vectors, codes, popularity)
     heading = f"{len(vectors):,} items, {settings.method}, collisions: {settings.collisions}, seed {settings.seed}"
@@ -42,9 +41,21 @@ def identify_items(*, raw: Path, embeddings: Path, output: Path, settings: Ident
     log.info("%d items have %d identifiers in %s", len(vectors), table["prefixes"].iloc[-1], output)
 
 
+def _popularity(sequences: Iterable[Sequence[int]], *, items: int, source: Path) -> np.ndarray:
+    """int64 [items]: how often each is in `sequences`."""
+    bought = np.concatenate([np.asarray(sequence, dtype=np.int64) for sequence in sequences])
+    if len(bought) and bought.max() >= items:
+        raise SpecbeamError(
+            f"{source}: expected a vector for every item, found {items}, and item {bought.max()} in the training "
+            "split; embed the items again"
+        )
+    return np.bincount(bought, minlength=items)
+
+
 def identify(vectors: np.ndarray, popularity: np.ndarray, settings: IdentifierSettings) -> tuple[np.ndarray, Quantiser]:
     """Codes [items, levels] of `vectors` (float32 [items, width]), an extra level included, and what quantised them."""
-    sizes, seed = codebook_sizes(settings), settings.seed
+    codebook, seed = settings.codebook, settings.seed
+    sizes = codebook if isinstance(codebook, list) else [codebook] * settings.length
     if settings.method == "rq-vae":
         quantiser = rq_vae(vectors, sizes, settings=settings.vae or RqVaeSettings(), seed=seed)
     else:
@@ -59,4 +70,7 @@ def identify(vectors: np.ndarray, popularity: np.ndarray, settings: IdentifierSe
 
 def tokens(codes: np.ndarray) -> list[tuple[str, ...]]:
     """The tokens of each row of codes: `<a_12>`, `<b_3>`, ..., a letter a level."""
-    return [tuple(f"<{letter}_{code}>" for letter, code in zip(LETTERS, row, strict=False)) for row in codes.tolist()]
+    return [
+        tuple(f"<{letter}_{code}>" for letter, code in zip(string.ascii_lowercase, row, strict=False))
+        for row in codes.tolist()
+    ]

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from specbeam.errors import SpecbeamError
 from specbeam.identifiers.quantise import Quantiser, checked
 from specbeam.progress import Bar
-from specbeam.settings.identifiers import RqVaeSettings
+from specbeam.settings import RqVaeSettings
 
 DEAD = 1.0
 """A codeword whose running count of items falls below this is set to an item of the batch."""
@@ -23,7 +22,7 @@ DEAD = 1.0
 def rq_vae(vectors: np.ndarray, sizes: Sequence[int], *, settings: RqVaeSettings, seed: int) -> Quantiser:
     """Train on `vectors`, float32 [items, width]; the quantiser is over the encoder's latents.
 
-    Runs on the CPU, in one thread: equal arguments give equal codebooks. SpecbeamError if the package is missing.
+    Runs on the CPU, in one thread: equal arguments give equal codebooks.
     """
     vectors = checked(vectors)
     spread = float(vectors.std()) or 1.0  # embeddings of unit length have small numbers, and losses would be tiny
@@ -49,13 +48,8 @@ def rq_vae(vectors: np.ndarray, sizes: Sequence[int], *, settings: RqVaeSettings
 
 
 def _parts(width: int, sizes: Sequence[int], settings: RqVaeSettings) -> tuple[nn.Module, nn.Module, nn.Module]:
-    try:
-        from vector_quantize_pytorch import ResidualVQ
-    except ImportError as error:
-        raise SpecbeamError(
-            "identifiers.method: rq-vae needs the package vector-quantize-pytorch; install it with "
-            "`pip install 'specbeam[identifiers]'` (`make setup` does), or choose rq-kmeans"
-        ) from error
+    from vector_quantize_pytorch import ResidualVQ
+
     widths = [width, *settings.hidden, settings.latent]
     quantiser = ResidualVQ(
         dim=settings.latent,

@@ -63,7 +63,7 @@ def _read(path: Path) -> pa.Table:
         raise SpecbeamError(f"{path}: expected {EXPECTED}, as .parquet or .csv; save it as one of them")
     try:
         table = csv.read_csv(path)
-        str(table.schema)  # names need not be UTF-8, and only now is that seen
+        table.schema.names  # noqa: B018 (need not be UTF-8, and only now is that seen)
         return table
     except FileNotFoundError:
         raise SpecbeamError(f"{path}: expected {EXPECTED} here, found none; export it again") from None

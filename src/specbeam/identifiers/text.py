@@ -23,7 +23,7 @@ def from_texts(
 ) -> np.ndarray:
     """float32 [texts, width]: what the model makes of each text, in its own pooling and length.
 
-    `device` is as in the settings. Raises SpecbeamError if the package is missing or the model cannot be loaded.
+    `device` is as in the settings. Raises SpecbeamError if the model cannot be loaded.
     """
     import torch
 
@@ -40,13 +40,8 @@ def from_texts(
 
 
 def _load(model: str, *, revision: str | None, device: str) -> Any:
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise SpecbeamError(
-            "identifiers.embeddings: from: text needs the package sentence-transformers; install it with "
-            "`pip install 'specbeam[identifiers]'` (`make setup` does), or take embeddings from a table"
-        ) from error
+    from sentence_transformers import SentenceTransformer
+
     folder = pretrained.files(model, revision=revision, weights=True)
     pretrained.refuse_outside(folder)
     _refuse_pickles(folder)

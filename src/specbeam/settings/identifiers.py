@@ -109,8 +109,3 @@ class IdentifierSettings(Section):
         if self.vae and self.method != "rq-vae":
             raise ValueError(f"vae is of method: rq-vae: remove it from {self.method}")
         return self
-
-
-def codebook_sizes(settings: IdentifierSettings) -> list[int]:
-    """Codewords of each level."""
-    return settings.codebook if isinstance(settings.codebook, list) else [settings.codebook] * settings.length
