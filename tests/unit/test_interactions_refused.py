@@ -136,6 +136,7 @@ def test_a_split_without_interactions(tmp_path):
             "expected texts of the 10 items in the interactions, found none, in 1 rows; are keys written",
         ),
         ("id,title\ni0,Hat,red\n", ":2: expected 2 fields, as in the first line, got 3"),
+        ("id,title\n,Hat\n", ":2: item is empty; mend the file, or leave such lines out"),
     ],
 )
 def test_item_tables(tmp_path, content, message):

@@ -10,10 +10,13 @@ import math
 import random
 from fractions import Fraction
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from own_interactions import read, splits_in
-from specbeam.data import SPLITS
+from own_interactions import csv, read, settings_of, splits_in
+from specbeam.data import SPLITS, time_split
+from specbeam.interactions import select
 from specbeam.settings import OwnDataSettings
 
 DAY = 86_400
@@ -99,3 +102,27 @@ def test_a_time_equal_to_a_percentile_counts_as_after_it(tmp_path):
         "valid": {"u": ["i7", "i8"]},
         "test": {"u": ["i9", "i10"]},
     }
+
+
+def test_borders_lie_on_times_that_shares_hit_though_shares_add_up_to_a_little_more():
+    assert 0.1 + 0.2 > 0.3
+    found = time_split.borders(np.arange(11), [0.1, 0.2, 0.7])
+    assert found.tolist() == [1, 3]
+    assert time_split.parts(np.arange(5), found).tolist() == [0, 1, 1, 2, 2]
+
+
+def test_leaks_are_counted_from_the_times_alone():
+    table = pd.DataFrame({"user": [0, 0, 0, 1, 1, 1], "time": [1, 2, 3, 2, 3, 4]})
+    # No earlier than the first validation, at 2: the other user's training at 2; no earlier than the first test, at 3:
+    # the other user's validation at 3.
+    assert select.leaks(table, np.array([0, 1, 2, 0, 1, 2])) == (0, 2)
+    assert select.leaks(table, np.array([0, 1, 1, 1, 1, 1])) == (0, 0)
+    assert select.leaks(table, np.array([1, 0, 2, 0, 1, 2]))[0] == 1
+
+
+def test_a_split_that_leaks_stops_the_job(tmp_path, monkeypatch):
+    path = csv(tmp_path / "orders.csv", [("u", f"i{n}", n, 5) for n in range(10)])
+    monkeypatch.setattr(select, "parts", lambda times, borders: np.array([0, 0, 0, 1, 0, 0, 1, 1, 2, 2]))
+    with pytest.raises(AssertionError, match="the split by global-time leaks: 1 rows of one user, 2 across users"):
+        read(tmp_path / "raw", settings_of(path))
+    assert not (tmp_path / "raw").exists()

@@ -39,11 +39,13 @@ def read_texts(
         )
         for line, (item, *described) in rows:
             counts["rows"] += 1
+            field = "item"
             try:
                 key = values.key(item)
+                field = "text"
                 text = values.text(described) if key in wanted else None
             except ValueError as error:
-                malformed.add(path, line, f"item table: {error}")
+                malformed.add(path, line, f"{field} {error}")
                 continue
             if key not in wanted:
                 counts["not_in_interactions"] += 1

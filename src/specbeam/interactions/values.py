@@ -70,9 +70,12 @@ def iso(time: int) -> str:
 
 def _scaled(time: float) -> int:
     size = abs(time)
-    if not size < LARGEST:  # nor is NaN
-        raise ValueError(f"is {time}, which is no time")
-    return next((round(time * factor) for limit, factor in UNITS if size < limit), round(time) // 1000)
+    for limit, factor in UNITS:
+        if size < limit:
+            return round(time * factor)
+    if size < LARGEST:
+        return round(time) // 1000
+    raise ValueError(f"is {_short(time)}, which is no time")
 
 
 def _date(value: str) -> datetime:
