@@ -3,17 +3,23 @@
 import json as json_format
 from enum import StrEnum
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
 
 from specbeam.errors import SpecbeamError
 
+LONGEST = 60
+"""Characters of a text that a table shows."""
+
 Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 
 Folder = Annotated[Path, typer.Argument(help="Data set of a finished run, such as results/default/synthetic.")]
 User = Annotated[int | None, typer.Option(min=0, help="A test user, by number in the data.")]
 History = Annotated[str | None, typer.Option(help="Or item ids, oldest first: 5,9,22.")]
+Without = Annotated[str | None, typer.Option(help="Item ids that the list may not name: 5,9,22.")]
+Repeats = Annotated[bool, typer.Option(help="Whether the list may name items of the history.")]
 K = Annotated[int, typer.Option("--k", min=1, help="Items in the list.")]
 ObjectiveOption = Annotated[
     str | None, typer.Option(help="The draft; atspeed_s, or the first there is, if not given; none: no draft.")
@@ -29,6 +35,8 @@ def recommend(
     folder: Folder,
     user: User = None,
     history: History = None,
+    without: Without = None,
+    repeats: Repeats = True,
     k: K = 10,
     objective: ObjectiveOption = None,
     verification: Verification = "strict",
@@ -50,8 +58,10 @@ def recommend(
     given = _history(run.prepared, user, history)
     recommender = Recommender.load(folder, objective=objective, device=device.value)
     options = {"verification": verification, "temperature": temperature, "seed": seed}
-    (made,) = recommender.for_histories([given], k, **options)
+    left_out = [] if without is None else _items("--without", without)
+    (made,) = recommender.for_histories([given], k, without=left_out, repeats=repeats, **options)
     names, draft = Catalogue.load(run.prepared / CATALOGUE).identifiers, run.draft(objective)
+    own = _own_names(folder)
     found = {
         "user": user,
         "history": given,
@@ -59,22 +69,36 @@ def recommend(
         "verification": verification,
         "target_calls": made.target_calls,
         "list": [
-            {"rank": rank, "item": item, "identifier": "".join(names[item]), "score": score}
+            {"rank": rank, "item": item, **own.get(item, {}), "identifier": "".join(names[item]), "score": score}
             for rank, (item, score) in enumerate(zip(made.items, made.scores, strict=True), start=1)
         ],
     }
-    typer.echo(json_format.dumps(found, indent=2) if json else _table(found))
+    typer.echo(json_format.dumps(found, indent=2, ensure_ascii=False) if json else _table(found))
+
+
+def _own_names(folder: Path) -> dict[int, dict[str, Any]]:
+    """Item -> the key and the text that it has in the user's own files, if the data set was read from such."""
+    from specbeam import parquet
+    from specbeam.data import ITEMS
+
+    path = Path(folder) / "raw" / ITEMS
+    if not path.exists():
+        return {}
+    table = parquet.read(path, expected="the items that were read", again="read the interactions again")
+    return {row.pop("item"): row for row in table.select(["item", "key", "text"]).to_pylist()}
 
 
 def _history(prepared: Path, user: int | None, history: str | None) -> list[int]:
     if (user is None) == (history is None):
         raise SpecbeamError("expected --user or --history: one of them")
-    if history is not None:
-        try:
-            return [int(item) for item in history.split(",")]
-        except ValueError:
-            raise SpecbeamError(f"--history {history}: expected item ids separated by commas, such as 5,9,22") from None
-    return asked(prepared, user)["history"]
+    return asked(prepared, user)["history"] if history is None else _items("--history", history)
+
+
+def _items(option: str, text: str) -> list[int]:
+    try:
+        return [int(item) for item in text.split(",")]
+    except ValueError:
+        raise SpecbeamError(f"{option} {text}: expected item ids separated by commas, such as 5,9,22") from None
 
 
 def asked(prepared: Path, user: int) -> Any:
@@ -91,13 +115,24 @@ def asked(prepared: Path, user: int) -> Any:
 
 def _table(found: dict[str, Any]) -> str:
     who = "history" if found["user"] is None else f"user {found['user']}, history"
-    rows = [("rank", "item", "identifier", "score")]
-    rows += [(str(x["rank"]), str(x["item"]), x["identifier"], f"{x['score']:.4f}") for x in found["list"]]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    own = any("key" in row for row in found["list"])
+    columns = ["rank", "item", *(["key"] if own else []), "identifier", "score", *(["text"] if own else [])]
+    rows = [columns, *([_cell(row[name]) for name in columns] for row in found["list"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
+    left = [name in ("key", "identifier", "text") for name in columns]
     lines = [
-        f"{rank:>{widths[0]}}  {item:>{widths[1]}}  {identifier:<{widths[2]}}  {score:>{widths[3]}}"
-        for rank, item, identifier, score in rows
+        "  ".join(
+            cell.ljust(width) if is_left else cell.rjust(width)
+            for cell, width, is_left in zip(row, widths, left, strict=True)
+        ).rstrip()
+        for row in rows
     ]
     asked = f"{who} {', '.join(map(str, found['history']))}"
     how = f"{found['verification']}, draft {found['draft']}, target calls: {found['target_calls']}"
     return "\n".join([asked, "", *lines, "", how])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return shorten(str("" if value is None else value), LONGEST, placeholder="...")

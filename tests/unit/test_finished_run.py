@@ -5,13 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from finished_run_for_tests import make_run
-from specbeam import Recommender, SpecbeamError, cli
-from specbeam.data import prepared
+from specbeam import Recommender, SpecbeamError, cli, parquet
+from specbeam.data import ITEMS, prepared
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs
 from specbeam.decoding.lists import search
@@ -74,6 +75,23 @@ def test_the_command_prints_a_table_of_rank_item_identifier_and_score(run: Path)
     assert lines[-1] == f"strict, draft atspeed_s, target calls: {made.target_calls}"
 
 
+def test_of_own_data_the_command_shows_keys_and_texts(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.parent, tmp_path / "mine")
+    folder = tmp_path / "mine" / "tiny"
+    items = len(prepared.load(run / "prepared").catalogue.identifiers)
+    texts = [None if item % 2 else f"text {item} " + "and more " * 20 for item in range(items)]
+    columns = {"item": range(items), "key": [f"SKU-{item}" for item in range(items)], "text": texts}
+    parquet.write(pa.table(columns), folder / "raw" / ITEMS)
+    rows = json.loads(recommend(folder, "--history", "5,9", "--k", "4", "--json"))["list"]
+    assert [(row["key"], row["text"]) for row in rows] == [(f"SKU-{row['item']}", texts[row["item"]]) for row in rows]
+    lines = recommend(folder, "--history", "5,9", "--k", "4").splitlines()
+    assert lines[2].split() == ["rank", "item", "key", "identifier", "score", "text"]
+    for line, row in zip(lines[3:7], rows, strict=True):
+        assert line.split()[2] == row["key"]
+        assert (f"text {row['item']} and more" in line) == (row["text"] is not None)
+        assert len(line) < 140
+
+
 def test_the_command_takes_any_history_and_prints_json(run: Path) -> None:
     (made,) = Recommender.load(run, objective="none").for_histories([[5, 9]], 4, verification="coupled", seed=3)
     line = ["--history", "5,9", "--k", "4", "--objective", "none", "--verification", "coupled", "--seed", "3", "--json"]
@@ -83,6 +101,14 @@ def test_the_command_takes_any_history_and_prints_json(run: Path) -> None:
     assert [row["score"] for row in found["list"]] == pytest.approx(made.scores)
 
 
+def test_the_command_leaves_items_out(run: Path) -> None:
+    all_of_them = [
+        row["item"] for row in json.loads(recommend(run, "--history", "5,9", "--k", "200", "--json"))["list"]
+    ]
+    found = json.loads(recommend(run, "--history", "5,9", "--k", "200", "--without", "7,8", "--no-repeats", "--json"))
+    assert sorted(row["item"] for row in found["list"]) == sorted({*all_of_them} - {5, 7, 8, 9})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -90,6 +116,8 @@ def test_the_command_takes_any_history_and_prints_json(run: Path) -> None:
         ("--user 1 --history 2", "expected --user or --history: one of them"),
         ("--user 100000", r"--user 100000: expected one of the \d+ test users, such as "),
         ("--history 5;9", "--history 5;9: expected item ids separated by commas"),
+        ("--history 5 --without 9;", "--without 9;: expected item ids separated by commas"),
+        ("--history 5 --without 100000", "item 100000: expected an item of the catalogue"),
         ("--history 100000", "item 100000: expected an item of the catalogue"),
         ("--history 5 --objective wordkd", r"no draft 'wordkd'; expected one of atspeed_s, sft, or none for plain"),
         ("--history 5 --verification exact", "expected one of strict, coupled"),

@@ -107,6 +107,7 @@ class Relaxed:
 
     def verify(self, target: Candidates, draft: Tensor, drafted: Tensor) -> tuple[Tensor, Tensor]:
         """Keys in three tiers: accepted, residual, rest; the accepted pass."""
+        draft = draft.masked_fill(~target.exists(), -torch.inf)  # below a beam that does not exist, it means nothing
         log_p, log_q = ((x.double() / self.temperature).log_softmax(1) for x in (target.scores, draft))
         accepted = drafted & (noise.uniform(_states(target, self.seed, "accept")).log() < log_p - log_q)
         drawn = noise.gumbel(_states(target, self.seed, "top up"))
