@@ -219,7 +219,7 @@ def finished(datasets):
     """
     each = {"datasets": datasets, "objective": OBJECTIVES, "seed": SEEDS}
     return [
-        *(path for name in datasets if name == "synthetic" for path in raw_files(name).values()),
+        *(path for name in datasets for path in raw_files(name).values() if path.startswith(f"{RESULTS}/")),
         *every("prepared", datasets=datasets),
         *every("target/model", datasets=datasets),
         *every("{who}/ranking.csv", datasets=datasets, who=("target", "baselines")),
