@@ -228,7 +228,7 @@ class Recommender:
         """What is drafted at `k` and a batch size: what `tune` chose for the nearest, the plan given, or the flat."""
         if self.drafter is None:
             return Plan()
-        tuned = [size for width, size in self.plans if width == k]
+        tuned = [size for width, size in list(self.plans) if width == k]  # another thread may tune
         if tuned:
             return self.plans[k, min(tuned, key=lambda size: abs(size - batch_size))]
         return self._plan or self._flat_plan(k)

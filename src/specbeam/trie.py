@@ -133,18 +133,15 @@ class Trie:
         return torch.cat([sources.new_tensor([-1]), sources - 1])
 
     @cached_property
-    def paths(self) -> np.ndarray:
-        """int32 [identifiers, L + 1]: the states that each identifier passes, from its last one up to the root, 0.
+    def ancestry(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [identifiers], the state that each ends in, and [states], `parents` with the root as its own.
 
-        Behind those of shorter ones the root is repeated. In the host's memory; of a trie only. Rows are those of
-        `rows`.
+        In the host's memory; of a trie only. Identifiers are numbered as in `rows`.
         """
-        rows, parents = self.rows.cpu().numpy(), self.parents.cpu().numpy().clip(min=0)
-        paths = np.zeros((rows.max() + 1, self.depth + 1), dtype=np.int32)
-        paths[rows[rows >= 0], 0] = np.flatnonzero(rows >= 0)
-        for step in range(self.depth):
-            paths[:, step + 1] = parents[paths[:, step]]
-        return paths
+        rows = self.rows.cpu().numpy()
+        last = np.zeros(rows.max() + 1, dtype=np.int64)
+        last[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
+        return last, self.parents.cpu().numpy().clip(min=0)
 
     @cached_property
     def edges_at(self) -> tuple[slice, ...]:

@@ -26,7 +26,7 @@ def recommender(*, items: Any = CATALOGUE, draft: bool = True, **options: Any) -
 def written(trie: Trie, part: Part, left_out: list[int]) -> tuple[list[int], int]:
     """The tokens on the edges that are dead, and the most of them out of one state."""
     edges, most = part.dead(left_out)
-    return trie.tokens[torch.from_numpy(edges)].tolist(), most
+    return trie.tokens[edges].tolist(), most
 
 
 def test_an_edge_is_dead_as_soon_as_all_identifiers_behind_it_are_left_out() -> None:
@@ -100,7 +100,7 @@ def test_without_a_filter_nothing_is_asked_or_built(monkeypatch: pytest.MonkeyPa
         made(PROMPTS, k=5, without=[], only=None)
         made(PROMPTS, k=5, without=[[], set(), None], only=[None] * 3)
     assert len(before) > 0
-    assert "paths" not in vars(made.target.trie)
+    assert "ancestry" not in vars(made.target.trie)
 
 
 def test_a_filter_asks_no_more_look_ups_of_the_trie() -> None:

@@ -9,6 +9,7 @@ leaves out of it (already bought) is a few dead edges, found on the paths of tho
 that costs, not the catalogue's.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -33,24 +34,34 @@ class Part:
     @classmethod
     def of(cls, trie: Trie, rows: np.ndarray | None = None) -> "Part":
         """The identifiers `rows`, distinct; None: all."""
-        passed = trie.paths if rows is None else trie.paths[rows]
-        leaves = np.bincount(passed.ravel(), minlength=len(trie.rows))
+        last, parents = trie.ancestry
+        states, leaves = last if rows is None else last[rows], np.zeros(len(trie.rows), dtype=np.int64)
+        for _ in range(trie.depth):
+            leaves += np.bincount(states, minlength=len(leaves))
+            states = parents[states]
         leaves[0] = 0
         if rows is None:
             return cls(trie, leaves, None)
         alive = np.pad(leaves[1:-1] > 0, (0, max(trie.widths)))  # state s > 0 ends edge s - 1
         return cls(trie, leaves, torch.from_numpy(alive).to(trie.tokens.device))
 
-    def dead(self, rows: Sequence[int]) -> tuple[np.ndarray, int]:
-        """The edges (int64, ascending) to nothing but `rows`, distinct identifiers of this part.
+    def dead(self, rows: Sequence[int]) -> tuple[list[int], int]:
+        """The edges, ascending, to nothing but `rows`, distinct identifiers of this part.
 
-        And how many of them, at most, go out of one state.
+        And how many of them, at most, go out of one state. It goes up from an identifier as far as all else is gone.
         """
-        passed = self.trie.paths[np.asarray(rows, dtype=np.int64)]
-        states, places, counts = np.unique(passed, return_index=True, return_counts=True)
-        gone = counts == self.leaves[states]
-        parents = passed.ravel()[places[gone] + 1]
-        return states[gone].astype(np.int64) - 1, int(np.unique(parents, return_counts=True)[1].max(initial=0))
+        last, parents = self.trie.ancestry
+        lost, dead, of_one = {}, [], Counter()
+        for state in map(last.item, rows):
+            gone = 1
+            while state:
+                lost[state] = gone = lost.get(state, 0) + gone
+                if gone < self.leaves.item(state):
+                    break
+                dead.append(state - 1)
+                state = parents.item(state)
+                of_one[state] += 1
+        return sorted(dead), max(of_one.values(), default=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +71,9 @@ class Filters:
     parts: tuple[tuple[Tensor, Tensor], ...]
     """`Part.alive`, and bool [B, 1, 1]: the prompts that it does NOT bind."""
     dead: Tensor
-    """int64, ascending: dead edges, each plus the `shift` of its prompt; then `most` numbers beyond all edges."""
-    most: int
-    """Dead edges out of one state, at most."""
+    """int64, ascending: dead edges, each plus the `shift` of its prompt; then n numbers beyond all of them."""
+    nth: Tensor
+    """int64 [n]: 0, 1, ..., for the n dead edges that go out of one state at most."""
     shift: Tensor
     """int64 [B, 1, 1]: what tells the prompts' edges apart."""
 
@@ -75,29 +86,27 @@ class Filters:
         trie, dead, most = parts[0].trie, [], 0
         device, span = trie.tokens.device, len(trie.tokens) + max(trie.widths)
         for prompt, (part, rows) in enumerate(zip(parts, left_out, strict=True)):
-            if len(rows):
-                edges, of_one = part.dead(rows)
-                dead.append(edges + span * prompt)
-                most = max(most, of_one)
+            edges, of_one = part.dead(rows)
+            dead += [edge + span * prompt for edge in edges]
+            most = max(most, of_one)
         bound = {id(part): part for part in parts if part.alive is not None}
-        if not most and not bound:
+        if not dead and not bound:
             return None
         free = {key: torch.tensor([id(part) != key for part in parts], device=device) for key in bound}
-        beyond = np.full(most, 2 * span * len(parts))
         return cls(
             tuple((part.alive, free[key].view(-1, 1, 1)) for key, part in bound.items()),
-            torch.from_numpy(np.concatenate([*dead, beyond])).to(device),
-            most,
-            span * torch.arange(len(parts), device=device).view(-1, 1, 1),
+            torch.tensor([*dead, *[2 * span * len(parts)] * most], device=device),
+            torch.arange(most, device=device),
+            torch.arange(0, span * len(parts), span, device=device).view(-1, 1, 1),
         )
 
     def allow(self, edges: Tensor, exists: Tensor) -> Tensor:
         """bool [B, W, C]: which of `edges` [B, W, C] exist (Trie.edges) and may be followed."""
         for alive, free in self.parts:
             exists = exists & (alive[edges] | free)
-        if self.most:  # those of a state stand side by side
+        if len(self.nth):  # those of a state stand side by side
             first, width = edges[..., :1] + self.shift, edges.shape[2]
-            places = torch.searchsorted(self.dead, first) + torch.arange(self.most, device=edges.device)
+            places = torch.searchsorted(self.dead, first) + self.nth
             columns = (self.dead[places] - first).clamp(max=width)
             exists = pad(exists, (0, 1)).scatter(2, columns, False)[..., :width]
         return exists

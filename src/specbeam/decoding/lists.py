@@ -1,5 +1,6 @@
 """Top-K lists of a batch of prompts: by the target alone, or with a draft's help."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -90,14 +91,13 @@ def search(
         drafter.check(prompts, target.trie, beam_width)
     plan.check(beam_width)
     _check_rule(rule, target, plan)
+    if levels is not None and (drafter or any(target.trie.ending[:-1])):
+        raise SpecbeamError("levels: expected no draft, and identifiers of one length")
     tree = target.tree(prompts, mask)
-    searched = Search(target, tree, beam_width, rule, drafter, plan, timer)
-    searched.filters, searched.apart, searched.trace = filters, apart, trace
-    if levels is not None:
-        if drafter or any(target.trie.ending[:-1]):
-            raise SpecbeamError("levels: expected no draft, and identifiers of one length")
-        searched.levels = levels
-    found, counters = searched.run(noise.streams(tree.prompts, tree.mask))
+    with target.graphs.turn if target.graphs else nullcontext():
+        searched = Search(target, tree, beam_width, rule, drafter, plan, timer)
+        searched.filters, searched.apart, searched.levels, searched.trace = filters, apart, levels, trace
+        found, counters = searched.run(noise.streams(tree.prompts, tree.mask))
     return Ranking.of(found, counters)
 
 
