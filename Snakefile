@@ -65,6 +65,8 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/download.smk"
+include: "workflow/rules/own_data.smk"
+include: "workflow/rules/identifiers.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/target.smk"
 include: "workflow/rules/baselines.smk"

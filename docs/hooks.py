@@ -66,11 +66,12 @@ def _section(section: Schema, known: dict[str, Schema], path: tuple[str, ...]) -
     held: dict[str, list[str]] = {}
     rows = []
     for name, value in section["properties"].items():
-        kind = _kind(value)
+        kind, named = _kind(value), "patternProperties" in value
         if kind:
-            held.setdefault(kind, []).append(name)
-        if not kind or "anyOf" in value:  # a section that may be null is a setting too
-            rows.append((f"`{name}`", _type(value), f"`{_plain(value['default'])}`", value.get("description", "")))
+            held.setdefault(kind, []).append(f"{name}.NAME" if named else name)
+        if not kind or named or "anyOf" in value:  # a section that may be null is a setting too
+            default = f"`{_plain(value['default'])}`" if "default" in value else "required"
+            rows.append((f"`{name}`", _type(value), default, value.get("description", "")))
     if rows:
         yield from table(("key", "type", "default", "meaning"), rows)
     for kind, names in held.items():
@@ -80,8 +81,9 @@ def _section(section: Schema, known: dict[str, Schema], path: tuple[str, ...]) -
 
 
 def _kind(value: Schema) -> str | None:
-    """The kind of section that a property is, if it is one."""
-    references = [each["$ref"] for each in (value, *value.get("anyOf", ())) if "$ref" in each]
+    """The kind of section that a property is, or holds by name, if it does."""
+    parts = (value, *value.get("anyOf", ()), *value.get("patternProperties", {}).values())
+    references = [each["$ref"] for each in parts if "$ref" in each]
     return references[0].rpartition("/")[2] if references else None
 
 

@@ -79,7 +79,11 @@ class _Handler(BaseHTTPRequestHandler):
             return _refused(404, "RevisionNotFound")
         folder = self.hub.repositories[name]
         if listing:
-            return 200, {"Content-Type": "application/json"}, json.dumps([_entry(p) for p in _files(folder)]).encode()
+            return (
+                200,
+                {"Content-Type": "application/json"},
+                json.dumps([_entry(p, folder) for p in _files(folder)]).encode(),
+            )
         if name in self.hub.gated and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             return _refused(403 if "Authorization" in self.headers else 401, "GatedRepo")
         if not (folder / file).is_file():
@@ -94,7 +98,7 @@ def _refused(status: int, code: str) -> tuple[int, dict[str, str], bytes]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _checksum(path: Path) -> str:
@@ -105,8 +109,9 @@ def _checksum(path: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def _entry(path: Path) -> dict[str, object]:
-    entry = {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": _checksum(path)}
+def _entry(path: Path, folder: Path) -> dict[str, object]:
+    name = path.relative_to(folder).as_posix()
+    entry = {"type": "file", "path": name, "size": path.stat().st_size, "oid": _checksum(path)}
     if path.suffix in (".safetensors", ".bin"):
         entry["lfs"] = {"oid": _checksum(path), "size": path.stat().st_size, "pointerSize": 134}
     return entry

@@ -3,22 +3,23 @@
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
 from specbeam import settings as typed
 from specbeam.errors import SpecbeamError
-from specbeam.stages import FIGURES
+from specbeam.stages import FIGURES, StageSettings
 
 Objective = StrEnum("Objective", list(get_args(typed.Objective)))
-Figure = StrEnum("Figure", [*FIGURES, "ablations"])
+Figure = StrEnum("Figure", [*FIGURES, "ablations", "coding"])
 Split = StrEnum("Split", ["train", "valid"])
 
 SettingsOption = Annotated[
     str, typer.Option("--settings", help="Config file, or JSON of the sections this verb reads.")
 ]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Raw = Annotated[Path, typer.Option(help="Folder of raw files: downloaded, generated, or your own.")]
 Prepared = Annotated[Path, typer.Option(help="Folder that `specbeam prepare` wrote.")]
 Model = Annotated[Path, typer.Option(help="Folder of the model to write.")]
 Target = Annotated[Path, typer.Option(help="Folder of the target model.")]
@@ -26,6 +27,7 @@ Losses = Annotated[Path, typer.Option(help="Loss curve to write (csv).")]
 Seed = Annotated[int, typer.Option(min=0, help="Which of draft.seeds: of first weights and the order of batches.")]
 Config = Annotated[Path, typer.Argument(help="Config file.")]
 Dataset = Annotated[str, typer.Option(help="Name of the data set, for the records.")]
+OwnDataset = Annotated[str, typer.Option(help="Name of the data set in own_data.")]
 
 
 def drafts_of(pairs: list[str]) -> dict[str, Path]:
@@ -37,6 +39,16 @@ def drafts_of(pairs: list[str]) -> dict[str, Path]:
             raise SpecbeamError(f"{pair!r}: expected OBJECTIVE=FOLDER with one of {', '.join(Objective)}")
         drafts[name] = Path(folder)
     return drafts
+
+
+def identifiers_of(values: StageSettings, dataset: str) -> Any:
+    """Settings of the identifiers of `dataset`; SpecbeamError if own_data has none."""
+    own = values.own_data.get(dataset)
+    if own is None or own.identifiers is None:
+        raise SpecbeamError(
+            f"--dataset {dataset}: expected a name in own_data with `identifiers`; name another, or add them there"
+        )
+    return own.identifiers
 
 
 def timing_threads(threads: int) -> int:

@@ -14,8 +14,9 @@ from specbeam.files import read_json
 
 DESCRIPTION = ("*.json", "*.txt", "*.model", "*.jinja")
 """Files of configs and tokenizers."""
-WEIGHTS = ("model*.safetensors",)
-"""Files of weights; other names (consolidated.safetensors) hold the same once more."""
+WEIGHTS = ("model*.safetensors", "[0-9]_*/model.safetensors")
+"""Files of weights, and those of the modules behind a sentence encoder; other names (consolidated.safetensors) hold the
+same once more."""
 SHA256_DIGITS = 64
 
 
@@ -112,7 +113,7 @@ def _check_downloads(folder: Path) -> None:
 
     A file whose bytes are wrong but as many as they should be would load, and nothing else would tell.
     """
-    for path in sorted(folder.glob(WEIGHTS[0])):
+    for path in sorted(path for pattern in WEIGHTS for path in folder.glob(pattern)):
         blob = path.resolve()
         if len(blob.name) != SHA256_DIGITS:
             continue

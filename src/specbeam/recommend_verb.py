@@ -3,11 +3,15 @@
 import json as json_format
 from enum import StrEnum
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
 
 from specbeam.errors import SpecbeamError
+
+LONGEST = 60
+"""Characters of a text that a table shows."""
 
 Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 
@@ -57,6 +61,7 @@ def recommend(
     left_out = [] if without is None else _items("--without", without)
     (made,) = recommender.for_histories([given], k, without=left_out, repeats=repeats, **options)
     names, draft = Catalogue.load(run.prepared / CATALOGUE).identifiers, run.draft(objective)
+    own = _own_names(folder)
     found = {
         "user": user,
         "history": given,
@@ -64,11 +69,23 @@ def recommend(
         "verification": verification,
         "target_calls": made.target_calls,
         "list": [
-            {"rank": rank, "item": item, "identifier": "".join(names[item]), "score": score}
+            {"rank": rank, "item": item, **own.get(item, {}), "identifier": "".join(names[item]), "score": score}
             for rank, (item, score) in enumerate(zip(made.items, made.scores, strict=True), start=1)
         ],
     }
-    typer.echo(json_format.dumps(found, indent=2) if json else _table(found))
+    typer.echo(json_format.dumps(found, indent=2, ensure_ascii=False) if json else _table(found))
+
+
+def _own_names(folder: Path) -> dict[int, dict[str, Any]]:
+    """Item -> the key and the text that it has in the user's own files, if the data set was read from such."""
+    from specbeam import parquet
+    from specbeam.data import ITEMS
+
+    path = Path(folder) / "raw" / ITEMS
+    if not path.exists():
+        return {}
+    table = parquet.read(path, expected="the items that were read", again="read the interactions again")
+    return {row.pop("item"): row for row in table.select(["item", "key", "text"]).to_pylist()}
 
 
 def _history(prepared: Path, user: int | None, history: str | None) -> list[int]:
@@ -98,13 +115,24 @@ def asked(prepared: Path, user: int) -> Any:
 
 def _table(found: dict[str, Any]) -> str:
     who = "history" if found["user"] is None else f"user {found['user']}, history"
-    rows = [("rank", "item", "identifier", "score")]
-    rows += [(str(x["rank"]), str(x["item"]), x["identifier"], f"{x['score']:.4f}") for x in found["list"]]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    own = any("key" in row for row in found["list"])
+    columns = ["rank", "item", *(["key"] if own else []), "identifier", "score", *(["text"] if own else [])]
+    rows = [columns, *([_cell(row[name]) for name in columns] for row in found["list"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
+    left = [name in ("key", "identifier", "text") for name in columns]
     lines = [
-        f"{rank:>{widths[0]}}  {item:>{widths[1]}}  {identifier:<{widths[2]}}  {score:>{widths[3]}}"
-        for rank, item, identifier, score in rows
+        "  ".join(
+            cell.ljust(width) if is_left else cell.rjust(width)
+            for cell, width, is_left in zip(row, widths, left, strict=True)
+        ).rstrip()
+        for row in rows
     ]
     asked = f"{who} {', '.join(map(str, found['history']))}"
     how = f"{found['verification']}, draft {found['draft']}, target calls: {found['target_calls']}"
     return "\n".join([asked, "", *lines, "", how])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return shorten(str("" if value is None else value), LONGEST, placeholder="...")

@@ -18,6 +18,7 @@ from specbeam.options import (
     Figure,
     Objective,
     Prepared,
+    Raw,
     SettingsOption,
     Split,
     Target,
@@ -58,13 +59,17 @@ def generate_synthetic(
 @recorded("prepare", output="prepared")
 def prepare(
     settings: SettingsOption,
-    raw: Annotated[Path, typer.Option(help="Folder of raw files, downloaded or generated.")],
+    raw: Raw,
     prepared: Annotated[Path, typer.Option(help="Folder to write.")],
+    identifiers: Annotated[
+        Path | None, typer.Option(help="Identifiers to take instead of those among the raw files (json).")
+    ] = None,
 ) -> None:
     """Turn raw files into splits, catalogue and tokenizer."""
     from specbeam.data import prepare as stage
 
-    stage.prepare(raw=raw, prepared=prepared, model=StageSettings.read("prepare", settings).target.model)
+    model = StageSettings.read("prepare", settings).target.model
+    stage.prepare(raw=raw, prepared=prepared, model=model, identifiers=identifiers)
 
 
 @recorded("infer_target", output="lists")

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from specbeam.errors import SpecbeamError
 from specbeam.files import parse_json
-from specbeam.settings import DraftModelSettings, Section, Settings, describe, load
+from specbeam.settings import DraftModelSettings, IdentifierSettings, Section, Settings, describe, load
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,22 @@ _RECORD = (
     "trajectories.beam_width",
     "trajectories.logits",
 )
+_IDENTIFIERS = "own_data.{dataset}.identifiers"
 _COMPARE = ("seed", "device", "prompt", "decoding", "target.model.dtype", "draft.model.dtype")
 
 STAGES: dict[str, Stage] = {
     # What a download yields is fixed by its checksums, so the registry counts and the code that fetches does not.
     "download": Stage("specbeam.data.registry"),
     "generate": Stage("specbeam.data.synthetic", ("seed", "synthetic")),
+    "read_interactions": Stage(
+        "specbeam.interactions.read",
+        tuple(f"own_data.{{dataset}}.{part}" for part in ("interactions", "items", "filters", "split")),
+    ),
+    "embed_items": Stage("specbeam.identifiers.embeddings", ("device", f"{_IDENTIFIERS}.embeddings")),
+    "identify_items": Stage(
+        "specbeam.identifiers.identify",
+        tuple(f"{_IDENTIFIERS}.{name}" for name in IdentifierSettings.model_fields if name != "embeddings"),
+    ),
     "prepare": Stage("specbeam.data.prepare", ("target.model.base", "target.model.revision")),
     # Of the target, training reads model.dtype for LoRA alone; it is declared for all, rather than by condition.
     "train_target": Stage("specbeam.target.train", ("seed", "device", "prompt", "target")),
@@ -121,6 +131,7 @@ STAGES: dict[str, Stage] = {
     ),
     **{name: Stage(f"specbeam.figures.{name}") for name in FIGURES},
     "ablations": Stage("specbeam.figures.ablations"),
+    "coding": Stage("specbeam.figures.coding"),
     "summarise": Stage("specbeam.figures.summary"),
     "page": Stage("specbeam.page.write"),
 }
@@ -146,7 +157,7 @@ def stage_values(
         *parents, last = path.split(".")
         source, into = settings.plain, values
         for part in parents:
-            source, into = source[part], into.setdefault(part, {})
+            source, into = source[part] or {}, into.setdefault(part, {})  # a section may be null
         if last in source:  # sizes are left out where a base brings its own
             into[last] = source[last]
     return values
@@ -210,6 +221,8 @@ class _View:
                 f"it; declared: {', '.join(self._reads) or 'none'}. Declare it there, so that a change reruns the stage"
             )
         inner = getattr(self._section, name)
+        if inner is None:
+            return None
         if isinstance(inner, dict):
             names = dict.fromkeys(read.partition(".")[0] for read in deeper)
             return {

@@ -2,8 +2,13 @@
 
 import json
 import shutil
+import tempfile
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +17,7 @@ from bad_input import cases, damaged, read
 from specbeam.data import prepared
 from specbeam.data.download import download
 from specbeam.figures.tables import read_csv
+from specbeam.identifiers.table import from_table
 from specbeam.items import Items
 from specbeam.prompts import PromptBuilder
 from specbeam.trie import Trie
@@ -110,3 +116,58 @@ def test_any_name_of_a_data_set_and_any_mirror(folder, dataset, mirror):
     for place in (mirror, f"file://{mirror}", f"ftp://{mirror}"):
         read("registry", lambda place=place: download(dataset=dataset, destination=folder / "raw", mirror=place))
     assert sorted(folder.parent.iterdir()) == before
+
+
+def written(build, name):
+    """The bytes of a table of embeddings that `build` writes to a file of `name`."""
+    with tempfile.TemporaryDirectory() as place:
+        build(Path(place) / name)
+        return (Path(place) / name).read_bytes()
+
+
+EMBEDDINGS = pd.DataFrame({"id": ["a", "b", "c"], "v": [[0.5, 1.0], [2.0, 3.0], [4.0, 5.0]], "x": [1, 2, 3]})
+EMBEDDINGS_CSV = written(lambda path: EMBEDDINGS[["id", "x"]].to_csv(path, index=False), "e.csv")
+EMBEDDINGS_PARQUET = written(lambda path: pq.write_table(pa.Table.from_pandas(EMBEDDINGS), path), "e.parquet")
+
+
+def check_vectors(vectors, keys):
+    if vectors is not None:
+        assert vectors.dtype == np.float32
+        assert vectors.shape[0] == len(keys)
+        assert vectors.shape[1] > 0
+        assert np.isfinite(vectors).all()
+
+
+@cases(300)
+@given(content=damaged(EMBEDDINGS_CSV))
+def test_damaged_csv_tables_of_embeddings(folder, content):
+    (folder / "e.csv").write_bytes(content)
+    table, keys = folder / "e.csv", ["b", "a"]
+    check_vectors(
+        read("embeddings, csv", lambda: from_table(table, item="id", vector=["x"], keys=keys), names=table), keys
+    )
+
+
+@cases(300)
+@given(content=damaged(EMBEDDINGS_PARQUET))
+def test_damaged_parquet_tables_of_embeddings(folder, content):
+    (folder / "e.parquet").write_bytes(content)
+    table, keys = folder / "e.parquet", ["b", "a"]
+    found = read("embeddings, parquet", lambda: from_table(table, item="id", vector="v", keys=keys), names=table)
+    check_vectors(found, keys)
+
+
+@cases(300)
+@given(
+    ids=st.lists(st.sampled_from(["a", "b", "c", "", None]) | st.integers(0, 3), max_size=4),
+    vectors=st.lists(st.none() | st.lists(st.none() | st.floats(width=64), max_size=3), max_size=4),
+    keys=st.lists(st.sampled_from(["a", "b", "1"]), unique=True, max_size=3),
+)
+def test_tables_of_any_ids_and_vectors(folder, ids, vectors, keys):
+    rows = min(len(ids), len(vectors))
+    kind = pa.int64() if all(isinstance(key, int) for key in ids[:rows]) else pa.string()
+    cells = [key if kind == pa.int64() or key is None else str(key) for key in ids[:rows]]
+    columns = {"id": pa.array(cells, kind), "v": pa.array(vectors[:rows], pa.list_(pa.float64()))}
+    table = folder / "any.parquet"
+    pq.write_table(pa.table(columns), table)
+    check_vectors(read("embeddings", lambda: from_table(table, item="id", vector="v", keys=keys), names=table), keys)

@@ -9,6 +9,8 @@ from specbeam.alignment.train import align
 from specbeam.baselines.rate import rate_baselines
 from specbeam.data.prepare import prepare
 from specbeam.data.synthetic import generate
+from specbeam.identifiers.embeddings import embed_items
+from specbeam.identifiers.identify import identify_items
 from specbeam.measurement.evaluate import evaluate
 from specbeam.measurement.explained import record_search
 from specbeam.measurement.timing import time_methods
@@ -25,6 +27,7 @@ RUN = parse(
     {
         "device": "cpu",
         "synthetic": {"users": 40, "items": 40, "clusters": 4},
+        "own_data": {"mine": {"sequences": "raw", "identifiers": {"embeddings": {"size": 4}, "codebook": 8}}},
         "target": {"model": SIZES, "training": TRAINING},
         "draft": {"model": SIZES, "training": TRAINING},
         "trajectories": {"beam_width": 2, "users": 10},
@@ -36,6 +39,8 @@ RUN = parse(
 NOT_READ = {
     # Read for a pretrained model alone; patience, when an epoch is no better than the one before.
     "prepare": {"target.model.revision"},
+    "embed_items": {"own_data.mine.identifiers.embeddings.from"},  # whose name in Python is source
+    "identify_items": {"own_data.mine.identifiers.vae"},  # of rq-vae
     "train_target": {"target.model.revision", "target.model.dtype", "target.training.patience"},
     "rate_baselines": {"baselines.sasrec.patience"},
     "train_draft": {"draft.model.revision", "draft.training.patience", "target.model.dtype"},  # the last, to distil
@@ -74,9 +79,9 @@ class Reads:
         # Records store all declared settings, which is not to use them.
         monkeypatch.setattr(StageSettings, "model_dump", lambda *_, **__: {}, raising=False)
 
-    def __call__(self, stage: str, run: Callable[[StageSettings], object], objective: str | None = None) -> None:
-        values = stage_values(RUN, stage, objective=objective)
-        settings = StageSettings(stage, values, objective=objective)
+    def __call__(self, stage: str, run: Callable[[StageSettings], object], **of: str) -> None:
+        values = stage_values(RUN, stage, **of)
+        settings = StageSettings(stage, values, **of)
         self._places, self._read = dict(_places(settings._view._section)), set()
         run(settings)
         self.of[stage] = {path for path in _leaves(values) if path in self._read}
@@ -98,6 +103,17 @@ def test_every_stage_reads_all_that_it_declares(reads, tmp_path):
     train, valid = tmp_path / "train.safetensors", tmp_path / "valid.safetensors"
     of = {"prepared": prepared, "threads": 1}
     reads("generate", lambda s: generate(settings=s.synthetic, seed=s.seed, destination=raw))
+    vectors, files = tmp_path / "vectors.safetensors", {"raw": raw, "output": tmp_path / "identifiers.json"}
+
+    def embed(s: StageSettings) -> None:
+        own = s.own_data["mine"].identifiers.embeddings
+        embed_items(raw=raw, output=vectors, settings=own, device=s.device, threads=1)
+
+    def identify(s: StageSettings) -> None:
+        identify_items(embeddings=vectors, settings=s.own_data["mine"].identifiers, **files)
+
+    reads("embed_items", embed, dataset="mine")
+    reads("identify_items", identify, dataset="mine")
     reads("prepare", lambda s: prepare(raw=raw, prepared=prepared, model=s.target.model))
     reads("train_target", lambda s: train_target(settings=s, model=target, losses=tmp_path / "a.csv", **of))
     reads("train_draft", lambda s: train_draft(settings=s, seed=1, model=base, losses=tmp_path / "b.csv", **of))
@@ -108,7 +124,7 @@ def test_every_stage_reads_all_that_it_declares(reads, tmp_path):
         part = {"split": split, "output": output, "shard": 0, "shards": 1}
         reads(stage, lambda s, part=part: record(settings=s, model=target, **part, **of))
     files = {"base": base, "trajectories": [train], "valid": valid, "model": draft, "losses": tmp_path / "c.csv"}
-    reads("align", lambda s: align(settings=s, seed=1, objective="atspeed_s", **files, **of), "atspeed_s")
+    reads("align", lambda s: align(settings=s, seed=1, objective="atspeed_s", **files, **of), objective="atspeed_s")
     files = {"target": target, "dataset": "synthetic", "output": tmp_path / "out.parquet"}
     trees = {"draft": draft, "objective": "atspeed_s", "draft_seed": 1, "trees": tmp_path / "trees.parquet"}
     reads("evaluate", lambda s: evaluate(settings=s, **trees, **files, **of))
@@ -118,5 +134,5 @@ def test_every_stage_reads_all_that_it_declares(reads, tmp_path):
 
     for stage, read in reads.of.items():
         objective = "atspeed_s" if stage == "align" else None
-        declared = set(_leaves(stage_values(RUN, stage, objective=objective)))
+        declared = set(_leaves(stage_values(RUN, stage, objective=objective, dataset="mine")))
         assert declared - read == NOT_READ.get(stage, set()), stage

@@ -5,13 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from finished_run_for_tests import make_run
-from specbeam import Recommender, SpecbeamError, cli
-from specbeam.data import prepared
+from specbeam import Recommender, SpecbeamError, cli, parquet
+from specbeam.data import ITEMS, prepared
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs
 from specbeam.decoding.lists import search
@@ -72,6 +73,23 @@ def test_the_command_prints_a_table_of_rank_item_identifier_and_score(run: Path)
     names = prepared.load(run / "prepared").catalogue.identifiers
     assert lines[3].split()[2:] == ["".join(names[made.items[0]]), f"{made.scores[0]:.4f}"]
     assert lines[-1] == f"strict, draft atspeed_s, target calls: {made.target_calls}"
+
+
+def test_of_own_data_the_command_shows_keys_and_texts(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.parent, tmp_path / "mine")
+    folder = tmp_path / "mine" / "tiny"
+    items = len(prepared.load(run / "prepared").catalogue.identifiers)
+    texts = [None if item % 2 else f"text {item} " + "and more " * 20 for item in range(items)]
+    columns = {"item": range(items), "key": [f"SKU-{item}" for item in range(items)], "text": texts}
+    parquet.write(pa.table(columns), folder / "raw" / ITEMS)
+    rows = json.loads(recommend(folder, "--history", "5,9", "--k", "4", "--json"))["list"]
+    assert [(row["key"], row["text"]) for row in rows] == [(f"SKU-{row['item']}", texts[row["item"]]) for row in rows]
+    lines = recommend(folder, "--history", "5,9", "--k", "4").splitlines()
+    assert lines[2].split() == ["rank", "item", "key", "identifier", "score", "text"]
+    for line, row in zip(lines[3:7], rows, strict=True):
+        assert line.split()[2] == row["key"]
+        assert (f"text {row['item']} and more" in line) == (row["text"] is not None)
+        assert len(line) < 140
 
 
 def test_the_command_takes_any_history_and_prints_json(run: Path) -> None:

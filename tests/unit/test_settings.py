@@ -95,9 +95,28 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
             "datasets: expected names among synthetic, beauty, games, toys, or others described in own_data: books",
         ),
         ({"own_data": {"beauty": {"sequences": "b"}}}, "own_data: beauty is the name of a built-in data set"),
-        ({"own_data": {"toys": {}}}, "own_data: toys: expected `sequences`, the folder that it comes from"),
-        ({"own_data": {"toys": {"sequence": "toys"}}}, "own_data.toys.sequence: unknown key; allowed here: sequences"),
+        ({"own_data": {"toys": {}}}, "own_data: toys: expected `interactions`, its files, or `sequences`, a folder"),
+        (
+            {"own_data": {"toys": {"sequence": "toys"}}},
+            "own_data.toys.sequence: unknown key; allowed here: sequences, interactions",
+        ),
         ({"own_data": {"../toys": {"sequences": "toys"}}}, "own_data.../toys.[key]: String should match pattern"),
+        (
+            {"own_data": {"toys": {"sequences": "t", "identifiers": {"embeddings": {"from": "text"}}}}},
+            "own_data.toys.identifiers.embeddings: from: text needs model, a folder or a repository of the hub",
+        ),
+        (
+            {"own_data": {"toys": {"sequences": "t", "identifiers": {"embeddings": {"from": "table", "size": 3}}}}},
+            "own_data.toys.identifiers.embeddings: from: table uses file, item, vector: remove size",
+        ),
+        (
+            {"own_data": {"toys": {"sequences": "t", "identifiers": {"embeddings": {"form": "text"}}}}},
+            "own_data.toys.identifiers.embeddings.form: unknown key; allowed here: from, model, revision",
+        ),
+        (
+            {"own_data": {"toys": {"sequences": "t", "identifiers": {"codebook": [8, 8]}}}},
+            "own_data.toys.identifiers: codebook: expected one size, or 4 (length), got 2",
+        ),
         ({"datasets": []}, "datasets: List should have at least 1 item"),
         (
             {"measurement": {"beam_widths": [0]}},

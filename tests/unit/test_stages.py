@@ -49,6 +49,18 @@ def test_a_stage_that_reads_a_data_set_s_own_settings_depends_on_no_other_data_s
     assert settings.model_dump(mode="json") == values
 
 
+def test_items_are_embedded_again_for_other_embeddings_alone_and_identified_again_for_other_codes():
+    def of(**identifiers: object) -> list[dict]:
+        run = Settings.model_validate({"own_data": {"shop": {"sequences": "shop", "identifiers": identifiers}}})
+        return [stage_values(run, stage, dataset="shop") for stage in ("embed_items", "identify_items")]
+
+    plain, codes, vectors = of(), of(codebook=64), of(embeddings={"from": "co-occurrence", "size": 8})
+    assert plain[0] == codes[0] != vectors[0]
+    assert plain[1] == vectors[1] != codes[1]
+    read = StageSettings("embed_items", vectors[0], dataset="shop").own_data["shop"].identifiers.embeddings
+    assert (read.source, read.size) == ("co-occurrence", 8)
+
+
 def test_a_stage_declares_nothing_that_it_never_reads():
     assert not {"users"} & stage_values(DEFAULT, "record_validation")["trajectories"].keys()
     for stage in ("record", "record_validation"):

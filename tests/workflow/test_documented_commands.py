@@ -44,8 +44,13 @@ ELSEWHERE = {
     "specbeam bench results/default/synthetic": "takes minutes; that of docs/own-model.md runs",
     "specbeam bench results/beauty-small/beauty": "needs that run, which takes an hour",
     "specbeam bench --shape 512": "takes minutes; tests/unit/test_bench.py runs smaller shapes",
+    "specbeam precision results/proof-beauty/beauty": "needs that run; tests/unit/test_precision.py runs a small one",
     "snakemake ablations --dry-run --cores 2 --configfile config/grid.yaml": "plans 20,265 jobs, for a minute",
+    "specbeam serve": "runs until it is stopped; tests/unit/test_serving_process.py starts and stops one",
+    "specbeam bench-serve results/": "takes minutes; tests/unit/test_bench_serve.py runs a smaller one",
     "PYTHONPATH=tests python tests/distances.py": "takes minutes",
+    "PYTHONPATH=tests python tests/many_interactions.py": "writes 390 MB; tests/unit/test_many_interactions.py, less",
+    "specbeam read-interactions --settings many.yaml": "reads them, for minutes",
 }
 """Beginning of a command -> why it is not executed here."""
 

@@ -8,6 +8,7 @@ import pytest
 from specbeam import settings
 from specbeam.cost.facts import Facts
 from specbeam.cost.work import Workload
+from specbeam.interactions.shop import generate_shop
 from specbeam.stages import FIGURES
 
 DRAFTS = {"train_draft", "align_draft", "evaluate_draft"}
@@ -62,6 +63,38 @@ def test_own_data_are_a_target_that_starts_at_the_preparation(checkout):
 def test_own_data_may_name_the_folder_of_a_download_which_is_then_fetched(checkout):
     planned = checkout.planned("again", "--config", 'own_data={"again": {"sequences": "results/downloads/beauty"}}')
     assert planned["download_source"] == planned["prepare_dataset"] == 1
+
+
+def test_own_interactions_are_read_and_get_identifiers_before_the_preparation(checkout):
+    generate_shop(checkout.folder / "shop", customers=50, items=50, seed=1)
+    run = settings.load(checkout.folder / "config/my-shop.yaml")
+    planned = checkout.planned("my_shop", config="my-shop")
+    assert planned.pop("my_shop") == 1  # the target itself
+    assert planned == Counter(job.rule for job in Workload(run, "my_shop", FACTS).jobs())
+    for rule in ("read_interactions", "embed_items", "identify_items", "prepare_dataset"):
+        assert planned[rule] == 1
+
+
+def test_own_interactions_that_are_not_there_are_named(checkout):
+    refused = checkout.snakemake("my_shop", config="my-shop")
+    assert refused.returncode == 1
+    assert "own_data.my_shop: shop/orders.csv: expected a file, or a pattern of some, found none" in refused.stdout
+
+
+def test_codings_of_one_catalogue_share_its_download_and_learn_their_own_identifiers(checkout):
+    run = settings.load(checkout.folder / "config/coding.yaml")
+    learned = sum(own.identifiers is not None for own in run.own_data.values())
+    planned = checkout.planned("coding", config="coding")
+    assert planned["download_source"] == planned["plot_coding"] == 1
+    assert planned["embed_items"] == planned["identify_items"] == learned == len(run.datasets) - 1
+    assert planned["prepare_dataset"] == planned["evaluate_draft"] == planned["recommend_items"] == len(run.datasets)
+    assert "time_methods" not in planned
+
+
+def test_the_figure_of_codings_asks_for_several_data_sets(checkout):
+    refused = checkout.snakemake("coding", "--dry-run")
+    assert refused.returncode == 1
+    assert "this config has one data set; config/coding.yaml has several codings" in refused.stdout
 
 
 def test_own_data_cannot_take_the_name_of_another_target(checkout):

@@ -3,14 +3,17 @@
 import functools
 import json
 
-from specbeam.data import IDENTIFIERS, SPLITS, file_of
+from specbeam.data import IDENTIFIERS, ITEMS, SPLITS, file_of
 from specbeam.data.registry import SOURCES
 from specbeam.digest import code_digest
 from specbeam.finished_run import DEFAULT_OBJECTIVE
+from specbeam.interactions.paths import matching
 from specbeam.settings import variants
 from specbeam.stages import FIGURES, STAGES, differs, stage_values
 
 DATASETS = settings.all_datasets
+READ = [name for name, own in settings.own_data.items() if own.interactions]  # from files of interactions
+IDENTIFIED = [name for name, own in settings.own_data.items() if own.identifiers]  # whose identifiers are learned
 OBJECTIVES = list(settings.alignment.objectives)
 SHOWN = DEFAULT_OBJECTIVE if DEFAULT_OBJECTIVE in OBJECTIVES else OBJECTIVES[0]  # the draft that an example is of
 SEEDS = settings.draft.seeds  # of the drafts; target and trajectories have settings.seed
@@ -75,13 +78,34 @@ def reported(path, caption, group, **labels):
 
 
 def raw_files(dataset):
-    """Files of a data set before preparation: generated ones belong to their run, downloads to all runs."""
-    if dataset in settings.own_data:
+    """Files of a data set before preparation: what is generated or read belongs to its run, downloads to all runs."""
+    if dataset == "synthetic" or dataset in READ:
+        folder = f"{RESULTS}/{dataset}/raw"
+    elif dataset in settings.own_data:
         folder = settings.own_data[dataset].sequences.rstrip("/")
     else:
-        folder = f"{RESULTS}/synthetic/raw" if dataset == "synthetic" else f"results/downloads/{dataset}"
+        folder = f"results/downloads/{dataset}"
     splits = {split: f"{folder}/{file_of(split)}" for split in SPLITS}
-    return {**splits, "identifiers": f"{folder}/{IDENTIFIERS}"}
+    named_by = f"{RESULTS}/{dataset}/raw" if dataset in IDENTIFIED else folder
+    return {**splits, "identifiers": f"{named_by}/{IDENTIFIERS}"}
+
+
+def embedded(wildcards):
+    """What items are embedded from: users' items, texts or keys where there are any, and a table of vectors."""
+    raw = {name: path for name, path in raw_files(wildcards.dataset).items() if name in SPLITS}
+    items = f"{os.path.dirname(raw['train'])}/{ITEMS}"
+    table = settings.own_data[wildcards.dataset].identifiers.embeddings.file
+    there = wildcards.dataset in READ or os.path.exists(items)
+    return raw | ({"item_table": items} if there else {}) | ({"table": table} if table else {})
+
+
+def interaction_files(wildcards):
+    """The files that a data set of one's own is read from."""
+    own = settings.own_data[wildcards.dataset]
+    try:
+        return matching([*own.interactions.files, *(own.items.files if own.items else ())])
+    except SpecbeamError as error:
+        raise WorkflowError(f"own_data.{wildcards.dataset}: {error}") from None
 
 
 def alone(wildcards):
@@ -142,6 +166,15 @@ def ablated(dataset):
                     files = expand(rules.evaluate_draft.output.records, variant=folder, objective=objective, **at)
                     found += [(label, path) for path in files]
     return list(dict.fromkeys(found))
+
+
+def coded():
+    """(data set, path) of what the figure of codings is drawn from: catalogue, records, and the target's ranking."""
+    if len(settings.datasets) < 2:
+        raise WorkflowError("this config has one data set; config/coding.yaml has several codings of one catalogue")
+    evaluation = expand("measurement/evaluation/{objective}/seed-{seed}.parquet", objective=OBJECTIVES, seed=SEEDS)
+    files = ["prepared", "target/ranking.csv", *evaluation]
+    return [(name, f"{RESULTS}/{name}/{file}") for name in settings.datasets for file in files]
 
 
 def named_drafts(wildcards, input):

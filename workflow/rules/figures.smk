@@ -1,3 +1,6 @@
+CODING = {"caption": "../report/coding.rst", "category": "Codings"}
+
+
 rule plot_figure:
     """Draw one figure, as PNG and SVG, with its data (CSV) and its caption."""
     input:
@@ -51,6 +54,34 @@ rule plot_ablations:
         "{wildcards.dataset}: draw ablations (tail -f {log})"
     shell:
         "specbeam plot ablations {params.named:q} --output {params.stem:q} > {log:q} 2>&1"
+
+
+rule plot_coding:
+    """Draw what identifiers do to recall and acceptance, over the run's data sets, with its data (CSV) and its caption."""
+    input:
+        lambda wildcards: [path for _, path in coded()],
+    output:
+        png=report("<run>/figures/coding.png", **CODING, labels={"figure": "coding", "as": "picture"}),
+        svg="<run>/figures/coding.svg",
+        csv=report("<run>/figures/coding.csv", **CODING, labels={"figure": "coding", "as": "table"}),
+        caption="<run>/figures/coding.txt",
+    log:
+        "<run>/logs/plot_coding.log",
+    benchmark:
+        "<run>/benchmarks/plot_coding.tsv"
+    conda:
+        "../envs/specbeam.yml"
+    threads: 1
+    resources:
+        **asks("plot_coding"),
+    params:
+        code=code("coding"),
+        named=lambda wildcards: [f"{name}={path}" for name, path in coded()],
+        stem=subpath(output.png, strip_suffix=".png"),
+    message:
+        "draw coding (tail -f {log})"
+    shell:
+        "specbeam plot coding {params.named:q} --output {params.stem:q} > {log:q} 2>&1"
 
 
 rule summarise_run:

@@ -20,4 +20,4 @@ rule prepare_dataset:
     message:
         "{wildcards.dataset}: prepare splits, catalogue and tokenizer (tail -f {log})"
     shell:
-        "specbeam prepare --raw {params.raw:q} --prepared {output.prepared:q} --settings {params.settings:q} > {log:q} 2>&1"
+        "specbeam prepare --raw {params.raw:q} --identifiers {input.identifiers:q} --prepared {output.prepared:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -76,6 +76,7 @@ class Workload:
     def threads(self, job: Job) -> int:
         """Cores that a job takes."""
         of_stage = {
+            "embed_items": "embedding",
             "train_target": "target",
             "recommend_items": "target",
             "rate_baselines": "target",
@@ -95,10 +96,17 @@ class Workload:
 
     def _data(self) -> Iterator[Job]:
         size = {"units": self.facts.interactions, "stored": self.facts.interactions}
-        ready = self.dataset in self.settings.own_data
-        if not ready:
+        own = self.settings.own_data.get(self.dataset)
+        if own is None:
             yield Job("generate_synthetic" if self.dataset == "synthetic" else "download_source", "raw", **size)
-        yield Job("prepare_dataset", "prepared", () if ready else ("raw",), **size)
+        elif own.interactions:
+            yield Job("read_interactions", "raw", **size)
+        raw = () if own and own.sequences else ("raw",)
+        if own and own.identifiers:
+            yield Job("embed_items", "embeddings", raw, **size)
+            yield Job("identify_items", "identifiers", ("embeddings",), **size)
+            raw = ("identifiers",)
+        yield Job("prepare_dataset", "prepared", raw, **size)
         sasrec = self.settings.baselines.sasrec
         trained = sum(self.facts.train * each.epochs for each in sasrec.candidates()) if sasrec else 0
         yield Job("rate_baselines", "baselines", ("prepared",), units=(self.facts.test + trained) * self.facts.items)

@@ -11,6 +11,11 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 IDENTIFIERS = "identifiers.json"
 """Item (counted from 0) -> its identifier's tokens."""
 
+ITEMS = "items.parquet"
+"""Items of own data: item (int64, counted from 0), key (string: what it is called there), text (string or null)."""
+USERS = "users.parquet"
+"""Users of own data: user (int64, counted from 0), key (string)."""
+
 
 def file_of(split: Split) -> str:
     """Name of the text file with a split's interactions: `user item item ...` a line, counted from 1."""

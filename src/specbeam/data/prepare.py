@@ -19,18 +19,20 @@ from specbeam.settings import ModelSettings
 log = logging.getLogger(__name__)
 
 
-def prepare(*, raw: Path, prepared: Path, model: ModelSettings) -> None:
+def prepare(*, raw: Path, prepared: Path, model: ModelSettings, identifiers: Path | None = None) -> None:
     """Read the raw files in `raw`, check them, and write the folder `prepared`, which is replaced as a whole.
 
+    `identifiers` is a file to take instead of that in `raw`.
     `model` is the target's: a model from scratch gets a vocabulary of item tokens alone, a pretrained one keeps its
     tokenizer with the item tokens added.
     Raises SpecbeamError naming file and place for bad raw files, and for interactions with items that have no
     identifier: such an item could be neither read nor recommended, and dropping it silently would change the metrics.
     """
     raw, prepared = Path(raw), Path(prepared)
-    catalogue = Catalogue.load(raw / IDENTIFIERS)
+    identifiers = identifiers or raw / IDENTIFIERS
+    catalogue = Catalogue.load(identifiers)
     users = read_raw(raw)
-    _check_items(users, catalogue, raw=raw)
+    _check_items(users, catalogue, source=identifiers)
     tokenizer = build_tokenizer(catalogue, model=model)
     with replacing(prepared) as temporary:
         catalogue.save(temporary / CATALOGUE)
@@ -75,12 +77,12 @@ def _item_tokenizer(catalogue: Catalogue) -> Any:
     )
 
 
-def _check_items(users: pd.DataFrame, catalogue: Catalogue, *, raw: Path) -> None:
+def _check_items(users: pd.DataFrame, catalogue: Catalogue, *, source: Path) -> None:
     for split in SPLITS:
         for user, items in zip(users["user"], users[split], strict=True):
             for item in items:
                 if item not in catalogue.identifiers:
                     raise SpecbeamError(
-                        f"{raw / IDENTIFIERS}: expected an identifier for every item, found none for item {item} "
+                        f"{source}: expected an identifier for every item, found none for item {item} "
                         f"(written {item + 1} in {file_of(split)}, user {user + 1}); add it, or remove its interactions"
                     )

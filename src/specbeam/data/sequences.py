@@ -5,7 +5,7 @@ interactions in that split. Inside specbeam users and items are counted from 0.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -38,12 +38,12 @@ def read_raw(folder: Path) -> pd.DataFrame:
     return pd.DataFrame({"user": users, **columns})
 
 
-def write_raw(folder: Path, splits: Mapping[Split, Sequence[Sequence[int]]]) -> None:
-    """Write the three text files; `splits[split][user]` are the user's 0-based items, the same users in every split."""
+def write_raw(folder: Path, splits: Mapping[Split, Iterable[Sequence[int]]]) -> None:
+    """Write the three text files; `splits[split]` are the 0-based items of user after user, the same in every split."""
     for split in SPLITS:
         lines = (" ".join(str(n + 1) for n in (user, *items)) for user, items in enumerate(splits[split]))
-        with replacing(Path(folder) / file_of(split)) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
+        with replacing(Path(folder) / file_of(split)) as temporary, temporary.open("w", encoding="ascii") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
 
 def save_users(users: pd.DataFrame, path: Path) -> None:

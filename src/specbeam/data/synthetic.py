@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from specbeam.catalogue import Catalogue
-from specbeam.data import IDENTIFIERS, SPLITS, Split
+from specbeam.data import IDENTIFIERS, SPLITS, Split, time_split
 from specbeam.data.sequences import write_raw
 from specbeam.errors import SpecbeamError
 from specbeam.settings import SyntheticSettings
@@ -34,6 +34,7 @@ MISPLACED = 0.03  # share of groups under another cluster's first token: quantis
 SUCCESSORS = np.array([0.55, 0.3, 0.15])  # how likely each of a group's successors follows
 WINDOW = 3  # successor: the most popular of so many groups nearest to the shifted facet
 SHORTEST = 3  # interactions of a user, at least
+SHARES = (0.8, 0.1, 0.1)  # of train, valid and test
 ATTEMPTS = 10  # draws an interaction, on average, until a user who finds nothing new stops
 
 
@@ -165,12 +166,11 @@ def split_by_time(interactions: list[tuple[np.ndarray, np.ndarray]]) -> dict[Spl
     Returns, for each split, every kept user's items in time order; users with fewer than two training items are
     dropped.
     """
-    all_times = np.concatenate([times for _, times in interactions])
-    borders = np.quantile(all_times, [0.8, 0.9])
+    borders = time_split.borders(np.concatenate([times for _, times in interactions]), SHARES)
     splits: dict[Split, list[list[int]]] = {split: [] for split in SPLITS}
     for items, times in interactions:
         order = np.argsort(times, kind="stable")
-        part = np.searchsorted(borders, times[order], side="right")
+        part = time_split.parts(times[order], borders)
         parts = [items[order][part == n].tolist() for n in range(len(SPLITS))]
         if len(parts[0]) >= 2:
             for split, own in zip(SPLITS, parts, strict=True):

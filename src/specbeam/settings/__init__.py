@@ -7,14 +7,7 @@ nor transformers, so that the Snakefile and `specbeam --help` stay fast.
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from specbeam.errors import SpecbeamError
 from specbeam.files import read_yaml
@@ -23,6 +16,8 @@ from specbeam.settings.ablations import Ablations, overridden
 from specbeam.settings.base import Count, Section, Seed, SomeDistinct
 from specbeam.settings.baselines import BaselineSettings, SasrecSettings
 from specbeam.settings.data import SourceSettings, SyntheticSettings
+from specbeam.settings.identifiers import EmbeddingSettings, IdentifierSettings, RqVaeSettings
+from specbeam.settings.interactions import InteractionSettings, ItemSettings, SplitSettings
 from specbeam.settings.measurement import DecodingSettings, MeasurementSettings, Verification
 from specbeam.settings.models import (
     AlignmentTrainingSettings,
@@ -42,22 +37,29 @@ from specbeam.settings.objectives import (
     SomeObjectives,
     needing_positions,
 )
-from specbeam.settings.own_data import BUILT_IN, Name, OwnData
+from specbeam.settings.own_data import BUILT_IN, Name, OwnData, OwnDataSettings
 from specbeam.settings.resources import ResourceSettings, ThreadSettings
 
 __all__ = [
     "BUILT_IN",
     "DraftModelSettings",
+    "EmbeddingSettings",
+    "IdentifierSettings",
+    "InteractionSettings",
+    "ItemSettings",
     "LanguageModelSettings",
     "LoraSettings",
     "ModelSettings",
     "NeighbourSettings",
     "Objective",
     "ObjectiveSettings",
+    "OwnDataSettings",
     "RelaxedAlignmentSettings",
+    "RqVaeSettings",
     "SasrecSettings",
     "Section",
     "Settings",
+    "SplitSettings",
     "SyntheticSettings",
     "TrainingSettings",
     "Verification",
@@ -157,8 +159,7 @@ class Settings(Section):
         for name, own in own_data.items():
             if name in BUILT_IN:
                 raise ValueError(f"{name} is the name of a built-in data set: choose another")
-            if not own.sequences:
-                raise ValueError(f"{name}: expected `sequences`, the folder that it comes from")
+            own.check_origin(name)
         return own_data
 
     @field_validator("datasets")

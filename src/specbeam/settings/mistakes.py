@@ -49,5 +49,5 @@ def _keys(section: Any) -> dict[str, Any] | None:
     if section is Objectives:
         return get_type_hints(Objectives)
     if isinstance(section, type) and issubclass(section, BaseModel):
-        return {name: field.annotation for name, field in section.model_fields.items()}
+        return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
     return None

@@ -8,6 +8,8 @@ class ThreadSettings(Section):
 
     target: Count = 2
     """Training of the target, its lists, and the baselines."""
+    embedding: Count = 2
+    """Embedding of own items from their texts."""
     trajectories: Count = 1
     """Each recording of trajectories."""
     draft: Count = 1
@@ -37,7 +39,7 @@ class SmallNeed(Need):
 
 
 class PreparationNeed(SmallNeed):
-    """What the preparation of a data set asks for."""
+    """What reading and preparing a data set ask for."""
 
     memory_mb: Count = 4000
     """Megabytes of main memory."""
@@ -49,6 +51,9 @@ class RuleNeeds(Section):
     """What the jobs of a rule ask for, where it is not what all jobs that load models ask for."""
 
     generate_synthetic: SmallNeed = SmallNeed()
+    read_interactions: PreparationNeed = PreparationNeed()
+    embed_items: Need = Need()
+    identify_items: Need = Need()
     prepare_dataset: PreparationNeed = PreparationNeed()
     train_target: Need = Need()
     recommend_items: Need = Need()
@@ -62,6 +67,7 @@ class RuleNeeds(Section):
     record_search: Need = Need()
     plot_figure: SmallNeed = SmallNeed()
     plot_ablations: SmallNeed = SmallNeed()
+    plot_coding: SmallNeed = SmallNeed()
     summarise_run: SmallNeed = SmallNeed()
     write_page: SmallNeed = SmallNeed()
 

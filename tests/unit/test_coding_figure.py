@@ -1,0 +1,86 @@
+"""The figure of codings: where the choice lies in each coding's trie, and what draft and target make of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import generated_records as generated
+from specbeam.catalogue import Catalogue
+from specbeam.data.sequences import save_users
+from specbeam.errors import SpecbeamError
+from specbeam.figures import coding
+from specbeam.identifiers.shape import by_level
+from specbeam.measurement import records
+
+FOUR = np.array([["a", "c"], ["a", "d"], ["b", "c"], ["b", "c"]])
+
+
+def test_a_level_s_bits_are_its_tokens_entropy_given_the_prefix_and_all_add_up_to_the_identifiers():
+    shape = by_level(FOUR, np.array([1, 1, 1, 1]))
+    assert shape["bits"].tolist() == pytest.approx([1.0, 0.5])
+    assert shape["used"].tolist() == [2, 2]
+    assert shape["prefixes"].tolist() == [2, 3]
+    assert shape["children"].tolist() == [2, 1.5]
+    assert shape["decided"].tolist() == [0, 0.5]
+    assert by_level(FOUR, np.array([2, 1, 1, 0]))["bits"].sum() == pytest.approx(1.5)
+
+
+def test_prefixes_with_one_child_count_by_the_popularity_of_what_is_below():
+    assert by_level(FOUR, np.array([1, 2, 9, 0]))["decided_by_use"].tolist() == pytest.approx([0, 0.75])
+    assert by_level(FOUR, np.zeros(4))["decided_by_use"].tolist() == pytest.approx([0, 0.5])
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    """Two codings of four items: one splits them at the first token, the other in two steps."""
+    generated.fix_environment(monkeypatch)
+    users = pd.DataFrame({"user": [0], "train": [[0, 1, 2, 3]], "valid": [[]], "test": [[]]})
+    found = []
+    for name, codes in {"late": ["ac", "ad", "bc", "bd"], "early": ["ac", "bc", "dc", "ec"]}.items():
+        folder = tmp_path / name
+        tokens = {item: [f"<{token}>" for token in code] for item, code in enumerate(codes)}
+        Catalogue.of(tokens).save(folder / "prepared" / "catalogue.json")
+        save_users(users, folder / "prepared" / "users.parquet")
+        frame = generated.evaluation("atspeed_s", beam_widths=(5, 20)).assign(dataset=name)
+        frame["first_accepted"] = (frame["verification"] == "strict") & (name == "early")
+        frame = frame.astype({"first_accepted": int})
+        records.write(frame, folder / "seed-1.parquet", kind="evaluation", settings={}, **generated.STAMP)
+        generated.ranking().to_csv(folder / "ranking.csv", index=False)
+        found += [f"{name}={folder / file}" for file in ("prepared", "ranking.csv", "seed-1.parquet")]
+    return found
+
+
+def test_codings_are_ordered_by_what_their_first_token_decides_and_have_their_own_measurements(inputs):
+    table = coding.data(coding.named(inputs))
+    assert table["coding"].tolist() == ["early", "late"]
+    assert table[["bits_1", "bits_2"]].to_numpy().tolist() == [[2, 0], [1, 1]]
+    assert table["first_accepted"].tolist() == [1, 0]
+    assert set(table["K"]) == {20}
+    assert set(table["recall"]) == {generated.ranking().query("recommender == 'target' and K == 20")["recall"].item()}
+
+
+def test_each_coding_has_a_bar_and_plain_beam_search_a_mark_at_its_levels(inputs):
+    bits, _, calls, _ = coding.draw(coding.data(coding.named(inputs))).axes
+    assert [bar.get_width() for bar in bits.patches] == [2, 1, 0, 1]
+    assert [text.get_text() for text in bits.get_yticklabels()] == ["early", "late"]
+    assert [line.get_xdata().tolist() for line in calls.lines if line.get_marker() == "|"] == [[2, 2]]
+
+
+def test_the_figure_is_drawn_with_its_data_and_a_caption_that_names_all_codings(inputs, tmp_path):
+    coding.plot(inputs=inputs, output=tmp_path / "coding")
+    assert {path.suffix for path in tmp_path.glob("coding.*")} == {".png", ".svg", ".csv", ".txt"}
+    told = " ".join((tmp_path / "coding.txt").read_text().split())
+    assert told.startswith("One catalogue under 2 codings, K = 20, N = 40, strict.")
+    assert "Data set late, early;" in told
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        (slice(0, 3), "several codings to compare, got late"),
+        (slice(1, 6), "late: expected the folder of its prepared data among the inputs, got 0"),
+    ],
+)
+def test_what_is_missing_is_told(inputs, kept, told):
+    with pytest.raises(SpecbeamError, match=told):
+        coding.data(coding.named(inputs[kept]))
