@@ -92,8 +92,11 @@ class Shelf:
 
     def _emptied(self, filter: Filter) -> list[int]:
         """The identifiers of the filter's part whose items are all left out: where items collide, one left will do."""
-        only, emptied = None if filter.only is None else filter.only.items, []
-        for row in {self.items.row_of(item) for item in filter.without}:
+        rows, emptied = {self.items.row_of(item) for item in filter.without}, []
+        if filter.only is None and not self.items.collide:
+            return list(rows)
+        only = None if filter.only is None else filter.only.items
+        for row in rows:
             offered = [item for item in self.items.bearers[row] if only is None or item in only]
             if offered and filter.without.issuperset(offered):
                 emptied.append(row)
