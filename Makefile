@@ -49,7 +49,7 @@ $(READY): pyproject.toml
 	    else echo 'It needs root. Run this, then make again:  sudo apt-get install python3-venv' >&2; exit 1; fi; }
 	@echo 'Setting up $(VENV): this takes minutes, once.'
 	@"$(PYTHON)" -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs,test]'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs,serve,test]'
 	@touch $(READY)
 
 clean:

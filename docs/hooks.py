@@ -66,11 +66,11 @@ def _section(section: Schema, known: dict[str, Schema], path: tuple[str, ...]) -
     held: dict[str, list[str]] = {}
     rows = []
     for name, value in section["properties"].items():
-        kind = _kind(value)
+        kind, named = _kind(value), "patternProperties" in value
         if kind:
-            held.setdefault(kind, []).append(f"{name}.NAME" if "patternProperties" in value else name)
-        if "$ref" not in value:  # a section that may be null, and one of sections by name, are settings too
-            default = f"`{_plain(value['default'])}`" if "default" in value else "none, must be given"
+            held.setdefault(kind, []).append(f"{name}.NAME" if named else name)
+        if not kind or named or "anyOf" in value:  # a section that may be null is a setting too
+            default = f"`{_plain(value['default'])}`" if "default" in value else "required"
             rows.append((f"`{name}`", _type(value), default, value.get("description", "")))
     if rows:
         yield from table(("key", "type", "default", "meaning"), rows)
@@ -81,7 +81,7 @@ def _section(section: Schema, known: dict[str, Schema], path: tuple[str, ...]) -
 
 
 def _kind(value: Schema) -> str | None:
-    """The kind of section that a property is, if it is one, or that it has by name."""
+    """The kind of section that a property is, or holds by name, if it does."""
     parts = (value, *value.get("anyOf", ()), *value.get("patternProperties", {}).values())
     references = [each["$ref"] for each in parts if "$ref" in each]
     return references[0].rpartition("/")[2] if references else None

@@ -37,7 +37,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=1800,
         )
 
     def planned(self, *arguments: str, config: str = "smoke") -> dict[str, int]:

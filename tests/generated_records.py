@@ -22,6 +22,12 @@ ENVIRONMENT = {
     "device": "cpu",
     "threads": 2,
 }
+PROVENANCE = {
+    "format": 1, "stage": "align", "code": "abc", "options": {"objective": "sft", "seed": 1}, "settings": {},
+    "seeds": {"run": 1}, "host": "a-host", "slurm_job": None, "start": "2026-01-02T03:04:05+00:00", "seconds": 60.5,
+    "cpu_seconds": 99.0, "memory_mb": 300, **ENVIRONMENT,
+}  # fmt: skip
+"""What lies beside a result."""
 
 
 def fix_environment(monkeypatch) -> None:

@@ -8,9 +8,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "Items": "specbeam.items",
     "Plan": "specbeam.decoding.plan",
-    "Recommendations": "specbeam.recommender",
+    "Recommendations": "specbeam.recommendations",
     "Recommender": "specbeam.recommender",
     "SpecbeamError": "specbeam.errors",
+    "Subset": "specbeam.subsets",
 }
 __all__ = list(_HOMES)
 

@@ -40,7 +40,9 @@ Plans = Annotated[
 ]
 Users = Annotated[int, typer.Option(min=1, help="Prompts to time; of a larger batch size, one batch.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Timed repeats; the median counts.")]
-Catalogue = Annotated[int, typer.Option(min=0, help="Items of the synthetic catalogue for timing look-ups; 0: none.")]
+Catalogue = Annotated[
+    int, typer.Option(min=0, help="Items of the synthetic catalogue for timing look-ups and filters; 0: none.")
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all that there are, if not given.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Draws prompts, noise and random weights; else the run's.")]
 UseDevice = Annotated[Device | None, typer.Option(help="Where to run; else as the run's config says.")]
@@ -49,7 +51,10 @@ Compile = Annotated[bool, typer.Option(help="Run the models through torch.compil
 Captured = Annotated[bool, typer.Option(help="Capture passes as CUDA graphs (GPU only).")]
 Output = Annotated[Path | None, typer.Option(help="Folder for records and tables; else FOLDER/bench.")]
 
-_WRITTEN = "bench.parquet (records), bench.csv, passes.csv, lookups.csv, bench.txt, roofline.png, .svg, .csv and .txt"
+_WRITTEN = (
+    "bench.parquet (records), bench.csv, passes.csv, lookups.csv, filters.csv (of a large catalogue), bench.txt, "
+    "roofline.png, .svg, .csv and .txt"
+)
 
 
 def bench(

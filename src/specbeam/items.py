@@ -33,7 +33,7 @@ class Items:
         Arrays and tensors [items, L] are taken too. Item ids are whatever can be a key. Raises SpecbeamError, naming
         the item, for what is no sequence of token ids, and if there is no item.
         """
-        named = identifiers.items() if isinstance(identifiers, Mapping) else enumerate(_plain(identifiers))
+        named = identifiers.items() if isinstance(identifiers, Mapping) else enumerate(plain(identifiers))
         return cls._collected(((f"item {item!r}", item, tokens) for item, tokens in named), "items")
 
     @classmethod
@@ -93,10 +93,18 @@ class Items:
         """Number of items."""
         return len(self._row_of)
 
+    def __contains__(self, item: Any) -> bool:
+        """Whether `item` has an identifier."""
+        return item in self._row_of
+
     def tokens_of(self, item: Any) -> tuple[int, ...]:
         """The identifier of `item`; raises SpecbeamError for an item that there is not."""
+        return self.identifiers[self.row_of(item)]
+
+    def row_of(self, item: Any) -> int:
+        """The row of its identifier; raises SpecbeamError for an item that there is not."""
         try:
-            return self.identifiers[self._row_of[item]]
+            return self._row_of[item]
         except KeyError:
             raise SpecbeamError(f"item {item!r}: expected an item of the catalogue, it has no identifier") from None
 
@@ -105,13 +113,13 @@ class Items:
         return {item: row for row, items in enumerate(self.bearers) for item in items}
 
 
-def _plain(values: Any) -> Any:
+def plain(values: Any) -> Any:
     """Lists of Python's own numbers, from arrays and tensors too."""
     return values.tolist() if hasattr(values, "tolist") else values
 
 
 def _checked(tokens: Any, where: str) -> tuple[int, ...]:
-    tokens = _plain(tokens)
+    tokens = plain(tokens)
     if isinstance(tokens, list | tuple) and tokens and all(map(_is_token, tokens)):
         return tuple(map(int, tokens))
     raise SpecbeamError(f"{where}: expected an identifier of token ids, such as [12, 55, 7], got {repr(tokens)[:200]}")

@@ -4,6 +4,7 @@ Jobs that share a submission fail together: Snakemake removes the results of all
 again. So each keeps copies of its results, and an equal job, with the same code, settings and inputs, takes them back.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -34,20 +35,34 @@ def keep(results: Sequence[Path], job: str) -> None:
     """Copy the files `results` of the job of that identity, in the folder beside the first."""
     with files.replacing(beside(results[0])) as folder:
         folder.mkdir()
-        (folder / "job").write_text(job, encoding="utf-8")
-        for number, path in enumerate(results):
-            shutil.copy2(path, folder / str(number))
+        copies = [Path(shutil.copy2(path, folder / str(number))) for number, path in enumerate(results)]
+        (folder / "job").write_text(_sealed(job, copies), encoding="utf-8")
 
 
 def take(results: Sequence[Path], job: str) -> bool:
-    """Put `results` back in their places if the job of that identity has left them; whether it has."""
+    """Put `results` back in their places if the job of that identity has left them; whether it has.
+
+    What was damaged since counts as not left.
+    """
     folder = beside(results[0])
-    if not folder.is_dir() or (folder / "job").read_text(encoding="utf-8") != job:
+    copies = [folder / str(number) for number in range(len(results))]
+    if not all(path.is_file() for path in (folder / "job", *copies)):
         return False
-    for number, path in enumerate(results):
+    if (folder / "job").read_bytes() != _sealed(job, copies).encode():
+        return False
+    for copy, path in zip(copies, results, strict=True):
         with files.replacing(path) as temporary:
-            shutil.copy2(folder / str(number), temporary)
+            shutil.copy2(copy, temporary)
     return True
+
+
+def _sealed(job: str, copies: Sequence[Path]) -> str:
+    """The job, and a digest of each of its results."""
+    digests = []
+    for path in copies:
+        with path.open("rb") as content:
+            digests.append(hashlib.file_digest(content, "blake2b").hexdigest())
+    return "\n".join([job, *digests])
 
 
 def forget(run: Path) -> None:

@@ -18,6 +18,8 @@ Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 Folder = Annotated[Path, typer.Argument(help="Data set of a finished run, such as results/default/synthetic.")]
 User = Annotated[int | None, typer.Option(min=0, help="A test user, by number in the data.")]
 History = Annotated[str | None, typer.Option(help="Or item ids, oldest first: 5,9,22.")]
+Without = Annotated[str | None, typer.Option(help="Item ids that the list may not name: 5,9,22.")]
+Repeats = Annotated[bool, typer.Option(help="Whether the list may name items of the history.")]
 K = Annotated[int, typer.Option("--k", min=1, help="Items in the list.")]
 ObjectiveOption = Annotated[
     str | None, typer.Option(help="The draft; atspeed_s, or the first there is, if not given; none: no draft.")
@@ -33,6 +35,8 @@ def recommend(
     folder: Folder,
     user: User = None,
     history: History = None,
+    without: Without = None,
+    repeats: Repeats = True,
     k: K = 10,
     objective: ObjectiveOption = None,
     verification: Verification = "strict",
@@ -54,7 +58,8 @@ def recommend(
     given = _history(run.prepared, user, history)
     recommender = Recommender.load(folder, objective=objective, device=device.value)
     options = {"verification": verification, "temperature": temperature, "seed": seed}
-    (made,) = recommender.for_histories([given], k, **options)
+    left_out = [] if without is None else _items("--without", without)
+    (made,) = recommender.for_histories([given], k, without=left_out, repeats=repeats, **options)
     names, draft = Catalogue.load(run.prepared / CATALOGUE).identifiers, run.draft(objective)
     own = _own_names(folder)
     found = {
@@ -86,12 +91,14 @@ def _own_names(folder: Path) -> dict[int, dict[str, Any]]:
 def _history(prepared: Path, user: int | None, history: str | None) -> list[int]:
     if (user is None) == (history is None):
         raise SpecbeamError("expected --user or --history: one of them")
-    if history is not None:
-        try:
-            return [int(item) for item in history.split(",")]
-        except ValueError:
-            raise SpecbeamError(f"--history {history}: expected item ids separated by commas, such as 5,9,22") from None
-    return asked(prepared, user)["history"]
+    return asked(prepared, user)["history"] if history is None else _items("--history", history)
+
+
+def _items(option: str, text: str) -> list[int]:
+    try:
+        return [int(item) for item in text.split(",")]
+    except ValueError:
+        raise SpecbeamError(f"{option} {text}: expected item ids separated by commas, such as 5,9,22") from None
 
 
 def asked(prepared: Path, user: int) -> Any:

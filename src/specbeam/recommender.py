@@ -6,21 +6,19 @@
 Everything is held ready on the model's device, so make one recommender and keep it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from numbers import Integral
+from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from specbeam import drop_in, memory, models
 from specbeam.data import prepared
-from specbeam.decoding.counters import Counters
 from specbeam.decoding.drafters import ModelDrafter
-from specbeam.decoding.inputs import left_padded
+from specbeam.decoding.filters import Filters
+from specbeam.decoding.inputs import Prompts, left_padded, prompt_rows
 from specbeam.decoding.lists import Ranking, search
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.planner import Planned, choose_plan
@@ -30,30 +28,8 @@ from specbeam.errors import SpecbeamError
 from specbeam.finished_run import FinishedRun
 from specbeam.items import Items
 from specbeam.prompts import PromptBuilder
-from specbeam.trie import Trie
-
-Prompts = Sequence[Sequence[int]] | Sequence[int] | Tensor
-
-
-@dataclass(frozen=True)
-class Recommendations:
-    """One list, best first."""
-
-    items: list[Any]
-    """Item ids. Items that share an identifier follow one another, with one score."""
-    scores: list[float]
-    """Of each item: the log-probability of its identifier (under coupled sampling, of the tempered distribution)."""
-    identifiers: list[tuple[int, ...]]
-    """Of each item: its token ids."""
-    accepted: list[int]
-    """Levels accepted in each round, without the bonus level that every round adds."""
-    counters: Counters
-    """Of the whole batch that the list was made in."""
-
-    @property
-    def target_calls(self) -> int:
-        """Passes of the target that this list took: one a round."""
-        return len(self.accepted)
+from specbeam.recommendations import Recommendations, named
+from specbeam.subsets import Only, Shelf, Subset, Without
 
 
 class Recommender:
@@ -105,15 +81,8 @@ class Recommender:
             raise SpecbeamError("prompt and start were given: prompt makes the whole prompt, so leave start out")
         if draft is not None and draft.device != target.device:
             raise SpecbeamError(f"target on {target.device}, draft on {draft.device}: move one with .to(device)")
-        self.items = items if isinstance(items, Items) else Items.of(items)
-        trie = Trie.of(self.items.identifiers, end=end).to(target.device)
-        for model in (target, draft):
-            if model is not None and trie.vocabulary > (known := model.get_input_embeddings().num_embeddings):
-                raise SpecbeamError(
-                    f"items: they use token ids up to {trie.vocabulary - 1}, {type(model).__name__} knows {known} "
-                    "tokens; they do not belong together"
-                )
-        options = {"normalise": normalise, "compile": compile, "graphs": graphs}
+        self._shelf = Shelf.of(items, [target, *([draft] if draft else [])], end=end)
+        trie, options = self._shelf.trie, {"normalise": normalise, "compile": compile, "graphs": graphs}
         self.target = Scorer.of(target, trie, **options)
         self.drafter: ModelDrafter | None = None
         if draft is not None:
@@ -122,7 +91,12 @@ class Recommender:
         """The plans that `tune` chose, by K and batch size; change them as you like."""
         self._flat = (draft_beam_width, draft_length)
         self._plan, self._batch_size = plan, batch_size
-        self._start, self._prompt = start, prompt
+        self._start, self._prompt, self._end = start, prompt, end
+
+    @property
+    def items(self) -> Items:
+        """What can be recommended."""
+        return self._shelf.items
 
     @classmethod
     def load(
@@ -149,36 +123,73 @@ class Recommender:
             **{"draft": draft, "prompt": builder, **of_run, **options},
         )
 
+    def with_items(
+        self, items: Items, *, prompt: Callable[[Sequence[Any]], Sequence[int]] | None = None
+    ) -> "Recommender":
+        """The same models over another catalogue, with no training; this recommender stays as it is.
+
+        Of the models only the heads' rows for the item tokens are copied. An item that is new needs an identifier of
+        tokens that the models know. `prompt` is as in Recommender, for one that would not know the new items. Plans of
+        `tune` are kept. Raises SpecbeamError for items that the models cannot write.
+        """
+        models, other = [self.target.model, *([self.drafter.scorer.model] if self.drafter else [])], copy(self)
+        other._shelf = Shelf.of(items, models, end=self._end)
+        other.target = self.target.over(other._shelf.trie)
+        other.drafter = self.drafter and ModelDrafter.of(self.drafter.scorer.over(other._shelf.trie))
+        other.plans, other._prompt = dict(self.plans), prompt or self._prompt
+        return other
+
+    def subset(self, items: Collection[Any]) -> Subset:
+        """A part of the catalogue (in stock, of a region) as `only` of any number of lists; make it once and keep it.
+
+        Raises SpecbeamError for an item that the catalogue does not have.
+        """
+        return self._shelf.subset(items)
+
     def __call__(
         self, prompts: Prompts, k: int = 10, *, mask: Tensor | None = None, verification: str = "strict",
-        temperature: float = 1.0, seed: int = 0,
+        temperature: float = 1.0, seed: int = 0, only: Only = None, without: Without = None,
     ) -> list[Recommendations]:  # fmt: skip
-        """The top-k lists of `prompts`, in their order; a list is shorter only where the catalogue is.
+        """The top-k lists of `prompts`, in their order; a list is shorter only where what it may name is.
 
         `prompts` are lists of token ids, one list, or a tensor [B, P] with `mask` (0 at padding). `verification` is
         strict (the target's beam search), coupled (k items drawn from the target without replacement), relaxed or
         relaxed-ranked (the paper's sampling, not lossless); `temperature` and `seed` are those of the sampled ones. A
-        coupled draw depends on seed and prompt alone, a relaxed one on the draft too. Raises SpecbeamError for what
-        cannot be searched.
+        coupled draw depends on seed and prompt alone, a relaxed one on the draft too.
+
+        Lists are those of a recommender of the items of `only` (a `subset`) that are not in `without` (item ids). Both
+        are for all prompts, or a list with one (a list or set of ids) a prompt; a list of which nothing is left is
+        empty. Raises SpecbeamError for what cannot be searched, and for items that the catalogue does not have.
         """
         rule, rows = self._rule(verification, temperature, seed), self._rows(prompts, mask)
+        filters = self._shelf.filters(only, without, len(rows))
         lists: list[Recommendations | None] = [None] * len(rows)
 
         def work(chosen: list[int]) -> list[Recommendations]:
-            padded, real = self._padded([rows[place] for place in chosen])
-            return self._recommendations(self.search(padded, k, mask=real, rule=rule), k)
+            (padded, real), some = self._padded([rows[place] for place in chosen]), [filters[place] for place in chosen]
+            found = self.search(padded, k, mask=real, rule=rule, filters=self._shelf.of_search(some))
+            return named(found, self._shelf, some, k)
 
         for chosen, made in memory.halving(work, _by_length(rows), self._batch_size, name="recommend"):
             for place, one in zip(chosen, made, strict=True):
                 lists[place] = one
         return lists
 
-    def for_histories(self, histories: Sequence[Sequence[Any]], k: int = 10, **options: Any) -> list[Recommendations]:
+    def for_histories(
+        self, histories: Sequence[Sequence[Any]], k: int = 10, *, repeats: bool = True, without: Without = None,
+        **options: Any,
+    ) -> list[Recommendations]:  # fmt: skip
         """The top-k lists of users who had the items `histories`, oldest first; `options` as when called.
 
-        Raises SpecbeamError for an item without an identifier.
+        Without `repeats` no list names an item of its own history. Raises SpecbeamError for an item without an
+        identifier.
         """
-        return self([self.prompt(history) for history in histories], k, **options)
+        prompts = [self.prompt(history) for history in histories]
+        if not repeats:
+            own = [{item for item in history if item in self.items} for history in histories]
+            others = self._shelf.left_out(without, len(histories))
+            without = [some | more for some, more in zip(own, others, strict=True)]
+        return self(prompts, k, without=without, **options)
 
     def prompt(self, history: Sequence[Any]) -> list[int]:
         """The token ids that `for_histories` puts to the model for one history of item ids."""
@@ -217,7 +228,7 @@ class Recommender:
         """What is drafted at `k` and a batch size: what `tune` chose for the nearest, the plan given, or the flat."""
         if self.drafter is None:
             return Plan()
-        tuned = [size for width, size in self.plans if width == k]
+        tuned = [size for width, size in list(self.plans) if width == k]  # another thread may tune
         if tuned:
             return self.plans[k, min(tuned, key=lambda size: abs(size - batch_size))]
         return self._plan or self._flat_plan(k)
@@ -226,12 +237,15 @@ class Recommender:
         width, length = self._flat
         return Plan.flat(max(width, k), length, self.target.trie.depth)
 
-    def search(self, prompts: Tensor, k: int, *, mask: Tensor, rule: Rule | None = None) -> Ranking:
+    def search(
+        self, prompts: Tensor, k: int, *, mask: Tensor, rule: Rule | None = None, filters: Filters | None = None
+    ) -> Ranking:
         """One batch as tensors, prompts [B, P] padded on the left and mask bool [B, P]; see specbeam.decoding.lists."""
         plan = self.plan(k, len(prompts))
         if isinstance(rule, Relaxed) and any(plan.widths):
             plan = self._flat_plan(k)  # sampling needs a flat draft
-        return search(self.target, prompts, beam_width=k, mask=mask, rule=rule, drafter=self.drafter, plan=plan)
+        how = {"beam_width": k, "mask": mask, "rule": rule, "drafter": self.drafter, "plan": plan, "filters": filters}
+        return search(self.target, prompts, **how)
 
     def custom_generate(self, model: PreTrainedModel, input_ids: Tensor, **arguments: Any) -> Any:
         """For `model.generate(..., num_beams=K, custom_generate=recommender.custom_generate)`; specbeam.drop_in."""
@@ -247,28 +261,7 @@ class Recommender:
         return rule_of(verification, temperature, seed)
 
     def _rows(self, prompts: Prompts, mask: Tensor | None) -> list[list[int]]:
-        """The prompts as lists of token ids, checked."""
-        if isinstance(prompts, Tensor):
-            real = torch.ones_like(prompts, dtype=torch.bool) if mask is None else mask.bool()
-            if prompts.ndim != 2 or prompts.shape != real.shape:
-                raise SpecbeamError(
-                    f"prompts and mask: expected tensors [B, P], got {tuple(prompts.shape)} and {tuple(real.shape)}"
-                )
-            rows = [row[there].tolist() for row, there in zip(prompts, real, strict=True)]
-        elif mask is not None:
-            raise SpecbeamError("mask: goes with a tensor of prompts only; lists have no padding")
-        else:
-            single = len(prompts) and isinstance(prompts[0], Integral)
-            rows = [
-                [int(x) if isinstance(x, Integral) else x for x in row] for row in ([prompts] if single else prompts)
-            ]
-        written = self.target.model.get_input_embeddings().num_embeddings
-        for place, row in enumerate(rows):
-            if not row or not all(isinstance(token, int) and 0 <= token < written for token in row):
-                raise SpecbeamError(
-                    f"prompt {place}: expected token ids from 0 to {written - 1}, at least one, got {row}"
-                )
-        return rows
+        return prompt_rows(prompts, mask, self.target.model.get_input_embeddings().num_embeddings)
 
     def _batches(self, rows: list[list[int]], size: int) -> list[tuple[Tensor, Tensor]]:
         """Prompts [B, P] and mask [B, P] of prompts of similar lengths."""
@@ -278,21 +271,6 @@ class Recommender:
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         padded, real = left_padded(rows, 0)
         return padded.to(self.target.model.device), real.to(self.target.model.device)
-
-    def _recommendations(self, found: Ranking, k: int) -> list[Recommendations]:
-        """An identifier stands for all of its items, so lists are cut to k once more."""
-        rows = self.target.trie.rows[found.states].tolist()
-        lists = []
-        for row, scores, accepted in zip(rows, found.scores.tolist(), found.counters.accepted, strict=True):
-            named = [
-                (item, score, self.items.identifiers[at])
-                for at, score in zip(row, scores, strict=True)
-                if at >= 0
-                for item in self.items.bearers[at]
-            ][:k]
-            items, values, identifiers = (list(column) for column in zip(*named, strict=True))
-            lists.append(Recommendations(items, values, identifiers, accepted, found.counters))
-        return lists
 
 
 def _by_length(rows: list[list[int]]) -> list[int]:

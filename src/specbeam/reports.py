@@ -6,6 +6,7 @@ from pathlib import Path
 
 from specbeam.digest import code_digest
 from specbeam.errors import SpecbeamError
+from specbeam.files import read_text
 from specbeam.settings import DraftModelSettings, ModelSettings, Settings, load
 from specbeam.stages import STAGES
 
@@ -45,7 +46,7 @@ def result(config: Path) -> Iterator[str]:
             raise SpecbeamError(
                 f"{table}: expected the table of a finished run here; run snakemake --cores all --configfile {config}"
             )
-        yield table.read_text(encoding="utf-8").rstrip()
+        yield read_text(table, expected="a table").rstrip()
         yield f"\nFigures: {folder / 'figures'}/  (png, svg, the data as csv, and a caption)"
     yield f"All of it on one page: {Path('results') / run.run / 'index.html'}"
 

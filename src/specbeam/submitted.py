@@ -5,19 +5,25 @@ name under which Slurm has its jobs, and the next call on the same results ends 
 clears and computes anything: two jobs would write the same files.
 """
 
+import re
 import subprocess
 import time
 from pathlib import Path
 
+from specbeam import files
 from specbeam.errors import SpecbeamError
 
 RECORD = ".slurm-run"
 """File in a run's folder that holds the name of its jobs on Slurm, while there may be any."""
 
+_NAME = re.compile(r"[^\s,]*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Snakemake's names for the jobs of one call: a prefix that the user chose, perhaps, and a UUID."""
+
 
 def note(folder: Path, name: str) -> None:
     """Write down the name that Slurm will know the jobs of the run in `folder` by, before any is submitted."""
-    (folder / RECORD).write_text(f"{name}\n", encoding="utf-8")
+    with files.replacing(folder / RECORD) as temporary:
+        temporary.write_text(f"{name}\n", encoding="utf-8")
 
 
 def forget(folder: Path) -> None:
@@ -34,7 +40,12 @@ def end(folder: Path, *, seconds: float = 120) -> list[str]:
     record = folder / RECORD
     if not record.exists():
         return []
-    name = record.read_text(encoding="utf-8").strip()
+    name = files.read_text(record, expected="the name of a run's jobs on Slurm").strip()
+    if not _NAME.fullmatch(name):  # `squeue --name=` lists, and scancel would end, jobs of all names
+        raise SpecbeamError(
+            f"{record}: expected the name of a run's jobs on Slurm, got {name[:80]!r}: it was damaged. End by hand "
+            "what `squeue --me` still has of this run, then remove that file"
+        )
     left = _queued(name, record)
     if left:
         _slurm("scancel", *left, record=record)

@@ -133,6 +133,17 @@ class Trie:
         return torch.cat([sources.new_tensor([-1]), sources - 1])
 
     @cached_property
+    def ancestry(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [identifiers], the state that each ends in, and [states], `parents` with the root as its own.
+
+        In the host's memory; of a trie only. Identifiers are numbered as in `rows`.
+        """
+        rows = self.rows.cpu().numpy()
+        last = np.zeros(rows.max() + 1, dtype=np.int64)
+        last[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
+        return last, self.parents.cpu().numpy().clip(min=0)
+
+    @cached_property
     def edges_at(self) -> tuple[slice, ...]:
         """For each depth, the edges out of its states; of a trie only, whose states are numbered level by level."""
         first, last, found = 0, 1, []

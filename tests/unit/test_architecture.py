@@ -18,7 +18,7 @@ STAGES = ("target", "baselines", "trajectories", "alignment", "measurement")
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LIBRARY = (
     "data", "interactions", "catalogue", "prompts", "trie", "models", "pretrained", "adapters", "decoding", "files",
-    "errors", "settings", "items", "recommender", "drop_in", "finished_run",
+    "errors", "settings", "items", "recommender", "recommendations", "subsets", "drop_in", "finished_run",
 )  # fmt: skip
 
 
@@ -93,6 +93,24 @@ def test_drawing_figures_loads_no_torch():
 @pytest.mark.parametrize("module", [*_of(*LIBRARY)])
 def test_the_library_knows_no_stage(module):
     assert not {_part(name) for name in _imports(MODULES[module])} & {*STAGES, "figures", "cli"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_packages_of_the_extra_serve_are_for_serving_alone(module):
+    imported = {name.partition(".")[0] for name in _imports(MODULES[module])}
+    allowed = module in ("specbeam.serving.app", "specbeam.serving.metrics", "specbeam.serving.server")
+    assert allowed or not imported & {"fastapi", "starlette", "uvicorn", "prometheus_client"}
+
+
+@pytest.mark.parametrize("module", [*_of(*LIBRARY, *STAGES, "figures")])
+def test_what_runs_without_the_extra_does_not_serve(module):
+    imported = {name for name in _imports(MODULES[module]) if _part(name) == "serving"}
+    assert not imported or module == "specbeam.measurement.load_test"
+
+
+@pytest.mark.parametrize("module", [*_of("serving")])
+def test_serving_knows_the_library_and_no_stage(module):
+    assert {_part(name) for name in _imports(MODULES[module])} <= {*LIBRARY, "serving", "__version__", ""}
 
 
 @pytest.mark.parametrize("module", [*_of("data", "interactions", "catalogue", "trie")])

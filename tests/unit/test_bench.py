@@ -119,15 +119,24 @@ def test_what_is_printed_names_every_method_pass_and_look_up(folder, printed):
     for text in (
         "batch 2", "transformers generate", "strict, sft, flat8", "coupled, prior, flat8", "strict, sft, 9,10,11:2",
         "a level of K = 4", "prompt and flat8", "500 items, plain", "119 identifiers",
+        "500 items, strict, K = 4, batch  2, less 50 items a prompt", "K = 4, batch  1, half, made once in",
     ):  # fmt: skip
         assert text in printed
     assert printed.startswith((folder / "bench" / "bench.txt").read_text())
 
 
+def test_filters_take_turns_with_none_on_the_large_catalogue(folder, printed):
+    filters = pd.read_csv(folder / "bench" / "filters.csv")
+    assert filters.groupby(["method", "batch"])["filter"].agg(list).tolist() == [["50 items", "half"]] * 4
+    assert filters.groupby(["method", "batch"])["unfiltered_seconds"].nunique().tolist() == [1] * 4
+    assert (filters["seconds"] > filters["filter_seconds"]).all()
+    assert filters["share"].tolist() == pytest.approx(filters["filter_seconds"] / filters["unfiltered_seconds"])
+
+
 def test_all_files_are_whole(folder, printed):
     names = {path.name for path in (folder / "bench").iterdir()}
     drawn = {f"roofline.{kind}" for kind in ("png", "svg", "csv", "txt")}
-    assert names == {"bench.parquet", "bench.csv", "passes.csv", "lookups.csv", "bench.txt", *drawn}
+    assert names == {"bench.parquet", "bench.csv", "passes.csv", "lookups.csv", "filters.csv", "bench.txt", *drawn}
     caption = (folder / "bench" / "roofline.txt").read_text()
     assert "K = 1, 4 beams" in " ".join(caption.split())
     assert "tiny/synthetic; 1 thread(s)" in " ".join(caption.split())

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from generated_records import PROVENANCE
 from specbeam import models
 from specbeam.cost import measured as finished
 from specbeam.cost import report
@@ -230,7 +231,7 @@ def leave(folder, stage, result, **made):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("12345")
     used = {"seconds": 2.0, "cpu_seconds": 1.0, "memory_mb": 300}
-    known = {"format": 1, "stage": stage, "cpu": "a CPU", "device": "cpu"} | used | made
+    known = PROVENANCE | {"stage": stage, "cpu": "a CPU"} | used | made
     path.with_name(f"{path.stem}.provenance.json").write_text(json.dumps(known))
 
 

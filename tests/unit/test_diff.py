@@ -39,8 +39,7 @@ def run(tmp_path) -> Path:
         save_file({"beams": np.arange(6)}, dataset / name, metadata={"format": "1", "over": "children"})
     (dataset / "target/model").mkdir()
     (dataset / "summary.csv").touch()
-    made = {"format": 1, "stage": "align", "code": "abc", "seeds": {"draft": 1}, "threads": 1, "host": "one"}
-    made |= {name: generated.ENVIRONMENT[name] for name in ("commit", "dirty", "versions", "cpu", "device")}
+    made = generated.PROVENANCE | {"seeds": {"draft": 1}, "threads": 1, "host": "one"}
     asked = {"alignment": {"objectives": {name: {} for name in OBJECTIVES}}, "trajectories": {"shards": 1}}
     asked |= {"run": "first", "datasets": ["synthetic"], "measurement": {"beam_widths": list(WIDTHS)}}
     settings = Settings.model_validate(asked)

@@ -53,7 +53,7 @@ def test_the_image_is_where_the_rules_look_for_it(file):
 
 def test_every_dependency_is_pinned_exactly():
     extras = PROJECT["optional-dependencies"]
-    for requirement in [*PROJECT["dependencies"], *extras["test"], *extras["docs"]]:
+    for requirement in [*PROJECT["dependencies"], *(each for extra in extras.values() for each in extra)]:
         assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+", requirement), requirement
 
 

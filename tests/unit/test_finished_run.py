@@ -101,6 +101,14 @@ def test_the_command_takes_any_history_and_prints_json(run: Path) -> None:
     assert [row["score"] for row in found["list"]] == pytest.approx(made.scores)
 
 
+def test_the_command_leaves_items_out(run: Path) -> None:
+    all_of_them = [
+        row["item"] for row in json.loads(recommend(run, "--history", "5,9", "--k", "200", "--json"))["list"]
+    ]
+    found = json.loads(recommend(run, "--history", "5,9", "--k", "200", "--without", "7,8", "--no-repeats", "--json"))
+    assert sorted(row["item"] for row in found["list"]) == sorted({*all_of_them} - {5, 7, 8, 9})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -108,6 +116,8 @@ def test_the_command_takes_any_history_and_prints_json(run: Path) -> None:
         ("--user 1 --history 2", "expected --user or --history: one of them"),
         ("--user 100000", r"--user 100000: expected one of the \d+ test users, such as "),
         ("--history 5;9", "--history 5;9: expected item ids separated by commas"),
+        ("--history 5 --without 9;", "--without 9;: expected item ids separated by commas"),
+        ("--history 5 --without 100000", "item 100000: expected an item of the catalogue"),
         ("--history 100000", "item 100000: expected an item of the catalogue"),
         ("--history 5 --objective wordkd", r"no draft 'wordkd'; expected one of atspeed_s, sft, or none for plain"),
         ("--history 5 --verification exact", "expected one of strict, coupled"),

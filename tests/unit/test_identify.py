@@ -58,6 +58,7 @@ def test_equal_items_share_an_identifier_or_get_one_token_more_where_that_is_cho
     assert not extra.collisions
     assert extra.identifiers[0][:3] == extra.identifiers[1][:3]
     assert extra.identifiers[0][3] == "<d_0>"  # bought more often than its twin
+    assert (embedded[0] / "identifiers.txt").read_text().splitlines()[-1].split()[:2] == ["4", "-"]
 
 
 def test_the_report_says_what_each_level_keeps_and_how_many_items_collided(embedded):

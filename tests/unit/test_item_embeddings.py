@@ -17,7 +17,8 @@ from specbeam.data import ITEMS
 from specbeam.data.sequences import write_raw
 from specbeam.errors import SpecbeamError
 from specbeam.identifiers.co_occurrence import from_co_occurrence
-from specbeam.identifiers.embeddings import embed_items, load_embeddings
+from specbeam.identifiers.embeddings import embed_items
+from specbeam.identifiers.identify import load_embeddings
 from specbeam.identifiers.table import from_table
 from specbeam.identifiers.text import from_texts
 from specbeam.settings import EmbeddingSettings
@@ -43,6 +44,11 @@ def test_vectors_come_in_the_order_of_the_items_whatever_that_of_the_table(tmp_p
     vectors = from_table(table, item="id", vector=["one", "two"], keys=["a", "b"])
     assert vectors.dtype == np.float32
     assert vectors.tolist() == [[3, 0], [1, 0.5]]
+
+
+def test_ids_in_a_csv_file_are_text_as_it_stands(tmp_path):
+    (tmp_path / "t.csv").write_text("id,one\n007,1\n7,2\n")
+    assert from_table(tmp_path / "t.csv", item="id", vector=["one"], keys=["7", "007"]).tolist() == [[2], [1]]
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.list_(pa.float32(), 2), pa.large_list(pa.int32())])
@@ -179,15 +185,21 @@ def test_without_a_table_of_items_all_that_occur_in_any_split_are_embedded(raw):
 
 
 def test_a_table_of_items_says_how_many_there_are_and_by_what_keys(raw):
-    pq.write_table(pa.table({"item": [1, 0], "key": ["B", "A"]}), raw / ITEMS)
-    table = written(raw / "t.csv", {"item_id": ["A", "B"], "x": [1, 2]})
-    assert embedded(raw, **{"from": "table", "file": str(table), "vector": ["x"]}).tolist() == [[1], [2]]
+    pq.write_table(pa.table({"item": [3, 1, 0, 2, 4], "key": [*"DBACE"]}), raw / ITEMS)
+    table = written(raw / "t.csv", {"item_id": [*"ABCDE"], "x": [1, 2, 3, 4, 5]})
+    assert embedded(raw, **{"from": "table", "file": str(table), "vector": ["x"]}).tolist() == [[1], [2], [3], [4], [5]]
+
+
+def test_a_table_of_items_that_lacks_one_which_occurs_is_refused(raw):
+    pq.write_table(pa.table({"item": [0, 1], "key": ["A", "B"]}), raw / ITEMS)
+    with pytest.raises(SpecbeamError, match="expected a row for every item, found 2, and item 3 in the splits"):
+        embedded(raw)
 
 
 def test_texts_are_those_of_the_items_and_asked_for_where_there_are_none(raw, tmp_path):
     folder = save_encoder(tmp_path / "encoder")
     with pytest.raises(SpecbeamError, match="expected a column `text`"):
         embedded(raw, **{"from": "text", "model": str(folder)})
-    pq.write_table(pa.table({"item": [0, 1], "key": ["A", "B"], "text": ["red", None]}), raw / ITEMS)
-    expected = from_texts(["red", ""], model=str(folder), revision=None, **ON_CPU)
+    pq.write_table(pa.table({"item": range(4), "key": range(4), "text": ["red", None, "green", "red"]}), raw / ITEMS)
+    expected = from_texts(["red", "", "green", "red"], model=str(folder), revision=None, **ON_CPU)
     np.testing.assert_allclose(embedded(raw, **{"from": "text", "model": str(folder)}), expected, atol=1e-6)

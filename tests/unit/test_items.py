@@ -148,7 +148,7 @@ def test_the_package_loads_torch_only_where_a_name_needs_it() -> None:
 def test_the_package_offers_its_names_and_no_other() -> None:
     import specbeam
 
-    offered = {"Items", "Plan", "Recommendations", "Recommender", "SpecbeamError"}
+    offered = {"Items", "Plan", "Recommendations", "Recommender", "SpecbeamError", "Subset"}
     assert offered <= set(dir(specbeam))
     assert {getattr(specbeam, name).__name__ for name in offered} == offered
     with pytest.raises(AttributeError, match="no attribute 'Recomender'"):

@@ -87,6 +87,16 @@ def test_an_interaction_with_an_item_that_has_no_identifier_is_refused(tmp_path)
     assert not (tmp_path / "prepared").exists()
 
 
+def test_identifiers_of_another_file_take_the_place_of_those_in_the_folder(tmp_path):
+    raw, other = small_raw(tmp_path / "raw"), tmp_path / "learned.json"
+    other.write_text(json.dumps({"0": ["<z_1>"], "1": ["<z_2>"], "2": ["<z_3>"]}))
+    prepare(raw=raw, prepared=tmp_path / "prepared", model=ModelSettings(), identifiers=other)
+    assert load(tmp_path / "prepared").catalogue.tokens == ("<z_1>", "<z_2>", "<z_3>")
+    other.write_text(json.dumps({"0": ["<z_1>"]}))
+    with pytest.raises(SpecbeamError, match="learned.json: expected an identifier for every item"):
+        prepare(raw=raw, prepared=tmp_path / "prepared", model=ModelSettings(), identifiers=other)
+
+
 def test_a_base_model_that_cannot_be_loaded_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SpecbeamError, match=r"cannot load the tokenizer of .*empty"):

@@ -61,6 +61,8 @@ def test_fewer_different_items_than_codewords_are_told_apart_all_the_same(vector
     quantiser = rq_kmeans(vectors, [8, 8], seed=1)
     assert [codebook.shape for codebook in quantiser.codebooks] == [(8, 3), (8, 3)]
     assert len(np.unique(constrained(quantiser), axis=0)) == len(vectors)
+    learned = rq_vae(vectors, [8, 8], settings=TINY_VAE.model_copy(update={"epochs": 1}), seed=1)
+    assert len(np.unique(constrained(learned), axis=0)) == len(vectors)
 
 
 @pytest.mark.parametrize(

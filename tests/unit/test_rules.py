@@ -173,6 +173,15 @@ def test_continuations_that_do_not_exist_come_last_in_every_rule(rule: Rule) -> 
     assert not (passed & ~p.exists()).any() or isinstance(rule, Strict | Coupled)
 
 
+@pytest.mark.parametrize("kind", [Relaxed, RelaxedRanked])
+def test_at_any_temperature_what_is_accepted_goes_before_the_rest(kind: type[Relaxed]) -> None:
+    p = candidates(1.0, 1.0, 1.0, rows=1)
+    p.scores = torch.tensor([[-100.0, -50.0, 0.0]])
+    verified, passed = kind(1e-6, 0).verify(p, torch.tensor([[-200.0, -50.0, 0.0]]), these(0, of=3, rows=1))
+    assert passed.tolist() == [[True, False, False]]
+    assert chosen(verified, 1).tolist() == [[0]]
+
+
 @given(st.lists(st.floats(-30, 0), min_size=1, max_size=6), st.floats(-200, 50), st.integers(0, 10**6))
 def test_coupled_children_have_their_parents_key_as_their_maximum(logits: list[float], key: float, seed: int) -> None:
     trie = Trie.of([[2, 3 + token] for token in range(len(logits))])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from checkouts import Checkout, copied
+from killing import KILLED
 
 
 @pytest.fixture
@@ -20,3 +21,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     run = place.snakemake()
     assert run.returncode == 0, run.stdout
     return place
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was killed (test_kills.py)."""
+    if KILLED:
+        terminalreporter.section(f"killed while running: {KILLED.total()}")
+        for stage in dict.fromkeys(stage for stage, _ in KILLED):
+            ways = ", ".join(f"{victim} {count}" for (of, victim), count in KILLED.items() if of == stage)
+            terminalreporter.line(f"{stage}: {ways}")

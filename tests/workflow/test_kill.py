@@ -3,37 +3,16 @@
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from killing import children, wait
 from specbeam.measurement import records
 
 pytestmark = pytest.mark.slow
-
-
-def _jobs_below(pid: int) -> list[int]:
-    """Processes whose parent is `pid`."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-            continue
-        if parent == pid:
-            found.append(int(stat.parent.name))
-    return found
-
-
-def _wait(condition: Callable[[], object], *, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def _kill_at(checkout, log: str) -> None:
@@ -47,11 +26,11 @@ def _kill_at(checkout, log: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as workflow:
-        _wait(lambda: list(logs.glob(log)) or workflow.poll() is not None, seconds=300)
-        jobs = _jobs_below(workflow.pid)
+        wait(lambda: list(logs.glob(log)) or workflow.poll() is not None, seconds=300)
+        jobs = children(workflow.pid)
         os.kill(workflow.pid, signal.SIGKILL)
     assert jobs, f"{log}: nothing ran when the workflow was killed"
-    _wait(lambda: not any(Path(f"/proc/{job}").exists() for job in jobs), seconds=10)
+    wait(lambda: not any(Path(f"/proc/{job}").exists() for job in jobs), seconds=10)
 
 
 MOMENTS = (

@@ -1,3 +1,6 @@
+CODING = {"caption": "../report/coding.rst", "category": "Codings"}
+
+
 rule plot_figure:
     """Draw one figure, as PNG and SVG, with its data (CSV) and its caption."""
     input:
@@ -58,9 +61,9 @@ rule plot_coding:
     input:
         lambda wildcards: [path for _, path in coded()],
     output:
-        png="<run>/figures/coding.png",
+        png=report("<run>/figures/coding.png", **CODING, labels={"figure": "coding", "as": "picture"}),
         svg="<run>/figures/coding.svg",
-        csv="<run>/figures/coding.csv",
+        csv=report("<run>/figures/coding.csv", **CODING, labels={"figure": "coding", "as": "table"}),
         caption="<run>/figures/coding.txt",
     log:
         "<run>/logs/plot_coding.log",

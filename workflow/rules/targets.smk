@@ -5,6 +5,10 @@ TIMED = every("measurement/timing/K{K}.parquet", K=BEAM_WIDTHS)
 ABLATED = every("figures/ablations.{form}", form=FORMS)
 STAGE_TARGETS = {
     "download": ("raw files", [path for dataset in settings.datasets for path in raw_files(dataset).values()]),
+    "identifiers": (
+        "learned identifiers of own_data, and reports on them",
+        [f"{RESULTS}/{name}/raw/identifiers.{form}" for name in IDENTIFIED for form in ("json", "csv", "txt")],
+    ),
     "prepare": ("splits, catalogue, tokenizer and statistics", every("prepared")),
     "target": (
         "the trained target, its lists and their ranking",

@@ -86,17 +86,16 @@ class Run:
 
     @functools.cache  # noqa: B019
     def provenances(self) -> dict[str, dict[str, Any]]:
-        """What lies beside results, by path relative to the folder; other formats are left out, and told."""
+        """What lies beside results, by path relative to the folder.
+
+        Left out, and told, is what was damaged or has another format.
+        """
         found = {}
         for path in sorted(self.folder.rglob(f"*{job_provenance.SUFFIX}")):
-            name = str(path.relative_to(self.folder))
-            value = files.read_json(path)
-            if value.get("format") == job_provenance.FORMAT:
-                found[name] = value
-            else:
-                self._problem(
-                    f"{name}: expected format {job_provenance.FORMAT}, got {value.get('format')!r}, of another specbeam"
-                )
+            try:
+                found[str(path.relative_to(self.folder))] = job_provenance.load(path)
+            except SpecbeamError as error:
+                self._problem(str(error))
         return found
 
     def other_settings(self) -> list[str]:

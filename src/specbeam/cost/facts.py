@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from specbeam.data.prepared import STATISTICS
 from specbeam.errors import SpecbeamError
+from specbeam.figures.tables import read_csv
 from specbeam.settings import Settings
 
 TEMPLATE, BETWEEN = 80, 2
@@ -39,7 +41,14 @@ class Facts:
         path = Path(prepared) / STATISTICS
         if not path.is_file():
             raise SpecbeamError(f"{path}: expected the statistics of a prepared data set; run snakemake prepare")
-        values = pd.read_csv(path, index_col="statistic")["value"].astype(float)
+        table = read_csv(path, ("statistic", "value"), missing="expected statistics")
+        try:
+            return cls._of(table.set_index("statistic")["value"].astype(float))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise SpecbeamError(f"{path}: damaged ({error!r:.200}); delete the folder and prepare again") from error
+
+    @classmethod
+    def _of(cls, values: pd.Series) -> "Facts":
         levels = range(1, sum(name.startswith("distinct_tokens_") for name in values.index) + 1)
         return cls(
             users=int(values["users"]),
@@ -54,8 +63,8 @@ class Facts:
 
     @classmethod
     def load(cls, values: dict[str, Any]) -> "Facts":
-        """From what `asdict` gives, by way of JSON."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        """From what `asdict` gives, by way of JSON; pydantic's ValidationError for anything else."""
+        return TypeAdapter(cls).validate_python(values)
 
     def dump(self) -> dict[str, Any]:
         """As JSON knows it."""

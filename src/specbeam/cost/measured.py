@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
 from specbeam import files, job_provenance
 from specbeam.comparison.runs import Run
@@ -46,6 +47,9 @@ class Taken:
     memory_mb: float
     """The most of any of them."""
     bytes: float
+
+
+_TAKEN = TypeAdapter(Taken)
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Measured:
             **{name: values[name] for name in ("run", "cpu", "device")},
             settings=parse(values["settings"], source=values["run"]),
             facts={name: Facts.load(own["facts"]) for name, own in datasets.items()},
-            taken={name: {rule: Taken(**taken) for rule, taken in own} for name, own in rules.items()},
+            taken={name: {rule: _TAKEN.validate_python(taken) for rule, taken in own} for name, own in rules.items()},
         )
 
     def dump(self) -> dict[str, Any]:
@@ -135,9 +139,9 @@ def read(paths: Sequence[Path]) -> list[Measured]:
         if path.suffix == ".yaml" and path.is_file():
             try:
                 found += [Measured.load(values) for values in yaml.safe_load(path.read_text(encoding="utf-8"))]
-            except (yaml.YAMLError, KeyError, TypeError) as error:
+            except (*files.YAML_ERRORS, SpecbeamError) as error:
                 raise SpecbeamError(
-                    f"{path}: expected measured runs as `specbeam cost --save` writes them ({error!r})"
+                    f"{path}: expected measured runs as `specbeam cost --save` writes them ({error!r:.500})"
                 ) from None
         else:
             found.append(Measured.of(path))
@@ -156,7 +160,7 @@ def _taken(folder: Path) -> tuple[dict[str, Taken], set[tuple[str, str]]]:
     found, machines, made = {}, set(), defaultdict(list)
     for path in sorted(folder.rglob(f"*{job_provenance.SUFFIX}")):
         if path.relative_to(folder).parts[0] != "ablations":
-            job = files.read_json(path)
+            job = job_provenance.load(path)
             if "cpu_seconds" not in job:
                 raise SpecbeamError(f"{path}: expected the job's cpu_seconds, of an older specbeam; run it again")
             made[job["stage"]].append(job)

@@ -61,6 +61,7 @@ def _of_folder(folder: Path) -> Network:
         )
     config: dict[str, Any] = files.read_json(folder / "config.json")
     names = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
-    if missing := [name for name in names if name not in config]:
+    config = config if isinstance(config, dict) else {}
+    if missing := [name for name in names if not isinstance(config.get(name), int) or config[name] < 1]:
         raise SpecbeamError(f"{folder / 'config.json'}: expected the sizes of a Llama, without {', '.join(missing)}")
     return Network(*(config[name] for name in names))

@@ -76,6 +76,7 @@ class Workload:
     def threads(self, job: Job) -> int:
         """Cores that a job takes."""
         of_stage = {
+            "embed_items": "embedding",
             "train_target": "target",
             "recommend_items": "target",
             "rate_baselines": "target",

@@ -128,9 +128,11 @@ def expand(
     `children` are the edges [B, W, C] out of the beams' states, and which of them exist (Trie.edges).
     `normalise="vocabulary"`: log-softmax over the full vocabulary, forbidden tokens dropped afterwards (transformers'
     prefix constraint). `normalise="children"`: log-softmax over the allowed tokens (its `renormalize_logits=True`).
+    A token whose logit is -inf is forbidden too, and a beam none of whose tokens is allowed ends there.
     """
     edges, allowed = children
     log_p = logits.gather(2, scorer.columns[edges]) / temperature
+    allowed = allowed & (log_p != -torch.inf)
     if scorer.normalise == "children":
         log_p = log_p.masked_fill(~allowed, torch.finfo(log_p.dtype).min).log_softmax(-1)
     else:

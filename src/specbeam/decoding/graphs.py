@@ -8,6 +8,7 @@ do not depend on the prompt.
 The capturing itself is one function, so that all of the bookkeeping is tested without a GPU.
 """
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -87,9 +88,13 @@ class CapturedCache:
 
 
 class Graphs:
-    """The captured caches of one model; a search borrows one, alone, and gives it back. For one thread at a time."""
+    """The captured caches of one model; a search borrows one, alone, and gives it back.
+
+    Threads take `turn`s: while one captures, no other may use the GPU.
+    """
 
     def __init__(self, body: Any, empty: Empty, capture: Capture = cuda_graph) -> None:
+        self.turn = threading.Lock()
         self._body, self._empty, self._capture = body, empty, capture
         self._free: dict[tuple[int, int], list[CapturedCache]] = defaultdict(list)
 

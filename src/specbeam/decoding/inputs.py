@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from specbeam.data.prepared import Prepared, load
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.lists import Ranking
 from specbeam.decoding.reader import Scorer
+from specbeam.errors import SpecbeamError
 from specbeam.progress import Bar
 from specbeam.prompts import PromptBuilder
 from specbeam.trie import Trie
 
+Prompts = Sequence[Sequence[int]] | Sequence[int] | Tensor
 Work = Callable[[np.ndarray, Tensor, Tensor], list[memory.Made]]
 """Makes a list of B from positions in histories, prompts int64 [B, P] and mask bool [B, P]."""
 
@@ -111,3 +114,28 @@ def left_padded(prompts: Sequence[list[int]], pad: int) -> tuple[Tensor, Tensor]
     length = max(map(len, prompts))
     padded = torch.tensor([[pad] * (length - len(prompt)) + prompt for prompt in prompts])
     return padded, torch.arange(length) >= torch.tensor([[length - len(prompt)] for prompt in prompts])
+
+
+def prompt_rows(prompts: Prompts, mask: Tensor | None, vocabulary: int) -> list[list[int]]:
+    """Prompts as lists of token ids: from lists, one list, or a tensor [B, P] and its mask (0 at padding).
+
+    Raises SpecbeamError for anything else, for empty prompts, and for tokens beyond `vocabulary`.
+    """
+    if isinstance(prompts, Tensor):
+        real = torch.ones_like(prompts, dtype=torch.bool) if mask is None else mask.bool()
+        if prompts.ndim != 2 or prompts.shape != real.shape:
+            raise SpecbeamError(
+                f"prompts and mask: expected tensors [B, P], got {tuple(prompts.shape)} and {tuple(real.shape)}"
+            )
+        rows = [row[there].tolist() for row, there in zip(prompts, real, strict=True)]
+    elif mask is not None:
+        raise SpecbeamError("mask: goes with a tensor of prompts only; lists have no padding")
+    else:
+        single = len(prompts) and isinstance(prompts[0], Integral)
+        rows = [[int(x) if isinstance(x, Integral) else x for x in row] for row in ([prompts] if single else prompts)]
+    for place, row in enumerate(rows):
+        if not row or not all(isinstance(token, int) and 0 <= token < vocabulary for token in row):
+            raise SpecbeamError(
+                f"prompt {place}: expected token ids from 0 to {vocabulary - 1}, at least one, got {row}"
+            )
+    return rows

@@ -1,5 +1,6 @@
 """Top-K lists of a batch of prompts: by the target alone, or with a draft's help."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from specbeam.decoding import noise
 from specbeam.decoding.beams import Beams
 from specbeam.decoding.counters import Counters
 from specbeam.decoding.drafters import Drafter, ModelDrafter
+from specbeam.decoding.filters import Filters
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Scorer
 from specbeam.decoding.rules import Coupled, Relaxed, Rule, Strict
@@ -55,6 +57,7 @@ def search(
     plan: Plan = Plan(),  # noqa: B008 - frozen
     rule: Rule | None = None,
     mask: Tensor | None = None,
+    filters: Filters | None = None,
     timer: Timer = untimed,
     apart: bool = False,
     levels: list[Tensor] | None = None,
@@ -69,6 +72,7 @@ def search(
         drafter: who drafts (specbeam.decoding.drafters); without one, plain beam search.
         plan: how much is drafted; Plan() is nothing.
         rule: Strict (default), Coupled, Relaxed or RelaxedRanked.
+        filters: what each prompt may not be given (Filters.of, for this trie and these prompts); None: nothing.
         timer: takes the time of the phases draft, target, verify and constraint.
         apart: let no prompt draft more because another one does, and count each as if it was searched alone
             (Counters.each): for measurements in batches.
@@ -87,14 +91,13 @@ def search(
         drafter.check(prompts, target.trie, beam_width)
     plan.check(beam_width)
     _check_rule(rule, target, plan)
+    if levels is not None and (drafter or any(target.trie.ending[:-1])):
+        raise SpecbeamError("levels: expected no draft, and identifiers of one length")
     tree = target.tree(prompts, mask)
-    searched = Search(target, tree, beam_width, rule, drafter, plan, timer)
-    searched.apart, searched.trace = apart, trace
-    if levels is not None:
-        if drafter or any(target.trie.ending[:-1]):
-            raise SpecbeamError("levels: expected no draft, and identifiers of one length")
-        searched.levels = levels
-    found, counters = searched.run(noise.streams(tree.prompts, tree.mask))
+    with target.graphs.turn if target.graphs else nullcontext():
+        searched = Search(target, tree, beam_width, rule, drafter, plan, timer)
+        searched.filters, searched.apart, searched.levels, searched.trace = filters, apart, levels, trace
+        found, counters = searched.run(noise.streams(tree.prompts, tree.mask))
     return Ranking.of(found, counters)
 
 

@@ -5,7 +5,7 @@ the cache (nodes that failed are simply never seen again), and the head is appli
 `normalise: children`, to the item tokens only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -70,17 +70,17 @@ class Scorer:
             raise SpecbeamError(f"{type(model).__name__}: expected a causal language model with a body and a head")
         if model.config.model_type not in TESTED_FAMILIES:
             _probe(model)
-        check_trie(model, trie)
-        head = model.get_output_embeddings()
-        weight, bias = head.weight.detach(), getattr(head, "bias", None)
-        if normalise == "children":
-            weight, bias = weight[trie.alphabet], None if bias is None else bias[trie.alphabet]
+        weight, bias = _head(model, trie, normalise)
         body = torch.compile(model.base_model, dynamic=True) if compile else model.base_model
-        bias = None if bias is None else bias.detach()
         empty = empty_cache(model)
         if graphs and model.device.type != "cuda":
             raise SpecbeamError(f"CUDA graphs need a model on a GPU, this one is on {model.device}")
         return cls(model, trie, normalise, weight, bias, body, empty, Graphs(body, empty) if graphs else None)
+
+    def over(self, trie: Trie) -> "Scorer":
+        """The same model made ready for another trie; raises SpecbeamError if it cannot write the trie's tokens."""
+        weight, bias = _head(self.model, trie, self.normalise)
+        return replace(self, trie=trie, weight=weight, bias=bias)
 
     @property
     def columns(self) -> Tensor:
@@ -153,6 +153,17 @@ class Reader:
         for layer in self._cache.layers:
             layer.expect(places, slots)
         return self.scorer.body(**inputs, past_key_values=self._cache, use_cache=True).last_hidden_state
+
+
+def _head(model: PreTrainedModel, trie: Trie, normalise: str) -> tuple[Tensor, Tensor | None]:
+    """The weight [columns, hidden] and the bias of the head, as far as the trie needs them."""
+    check_trie(model, trie)
+    head = model.get_output_embeddings()
+    weight, bias = head.weight.detach(), getattr(head, "bias", None)
+    bias = None if bias is None else bias.detach()
+    if normalise == "children":
+        return weight[trie.alphabet], None if bias is None else bias[trie.alphabet]
+    return weight, bias
 
 
 @torch.inference_mode()

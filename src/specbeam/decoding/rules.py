@@ -107,14 +107,17 @@ class Relaxed:
 
     def verify(self, target: Candidates, draft: Tensor, drafted: Tensor) -> tuple[Tensor, Tensor]:
         """Keys in three tiers: accepted, residual, rest; the accepted pass."""
+        draft = draft.masked_fill(~target.exists(), -torch.inf)  # below a beam that does not exist, it means nothing
         log_p, log_q = ((x.double() / self.temperature).log_softmax(1) for x in (target.scores, draft))
         accepted = drafted & (noise.uniform(_states(target, self.seed, "accept")).log() < log_p - log_q)
         drawn = noise.gumbel(_states(target, self.seed, "top up"))
         residual = (log_p.exp() - log_q.exp()).clamp(min=0).log()
         keys = torch.where(residual.isfinite(), residual, log_p - _TIER) + drawn
-        return torch.where(accepted, self._order(log_p, drawn) + _TIER, keys), accepted
+        keys = torch.where(accepted, self._order(target.scores.double(), drawn) + _TIER, keys)
+        # One score that is no number makes every probability one: it has to come first, so that it is seen.
+        return torch.where(target.scores.isnan(), torch.inf, keys.masked_fill(keys.isnan(), -torch.inf)), accepted
 
-    def _order(self, log_p: Tensor, drawn: Tensor) -> Tensor:
+    def _order(self, scores: Tensor, drawn: Tensor) -> Tensor:
         """Which of the accepted go on: any."""
         return drawn
 
@@ -122,15 +125,15 @@ class Relaxed:
 class RelaxedRanked(Relaxed):
     """`Relaxed`, but of more than k accepted candidates those of the highest target score go on: better recall."""
 
-    def _order(self, log_p: Tensor, drawn: Tensor) -> Tensor:
+    def _order(self, scores: Tensor, drawn: Tensor) -> Tensor:
         """Which of the accepted go on: the likeliest."""
-        return log_p
+        return scores
 
 
 def rule_of(verification: str, temperature: float = 1.0, seed: int = 0) -> Rule:
     """The rule by its name: strict, coupled, relaxed or relaxed-ranked. SpecbeamError for any other.
 
-    `temperature` (above 0) and `seed` are those of the sampled ones; Strict has no use for them.
+    `temperature` (COLDEST or more) and `seed` are those of the sampled ones; Strict has no use for them.
     """
     rules: dict[str, Rule] = {
         "strict": Strict(),
@@ -144,11 +147,15 @@ def rule_of(verification: str, temperature: float = 1.0, seed: int = 0) -> Rule:
 
 
 def _check_temperature(temperature: float) -> None:
-    if not temperature > 0:
-        raise SpecbeamError(f"temperature: expected a number above 0, got {temperature}; for the best, use strict")
+    if not temperature >= COLDEST:
+        raise SpecbeamError(
+            f"temperature: expected a number of {COLDEST} or more, got {temperature}; for the best, use strict"
+        )
 
 
-_TIER = 1e7  # beyond any difference of log-probabilities over temperature, well inside float64
+COLDEST = 1e-30
+"""The least temperature: sums of logits over it stay well inside float32."""
+_TIER = 1e7  # beyond any score and any drawn number, well inside float64
 _PURPOSES = {"choose": 1, "accept": 2, "top up": 3}
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from specbeam.decoding.beams import Beams, Candidates, expand, top_k
 from specbeam.decoding.counters import Counters
 from specbeam.decoding.drafters import Drafter
+from specbeam.decoding.filters import Filters
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Reader, Scorer
 from specbeam.decoding.rules import Rule
@@ -103,6 +104,7 @@ class Search:
         self.prior = drafter and drafter.prior
         self.live: list[Prompt] = []
         self.pool: Beams | None = None  # the K best identifiers that each live prompt has completed
+        self.filters: Filters | None = None  # what each live prompt may be given, if not everything
         self.trace: list[Round] | None = None  # a list here gets every round
         self.apart = False  # no prompt drafts more because another one does, and each is counted by itself
         self.levels: list[Tensor] | None = None  # a list here gets the states [B, W] of the beams after every round
@@ -251,9 +253,10 @@ class Search:
                 prompt.draft_calls += self.plan.model_steps([prompt.level], len(steps))
 
     def _children(self, beams: Beams, step: int) -> tuple[Tensor, Tensor]:
-        """The edges out of `beams`, which stand `step` levels below the round's start, and which of them exist."""
+        """The edges out of `beams`, which stand `step` levels below the round's start, and which of them go on."""
         with self.timer("constraint"):
-            return self.trie.edges(beams.states, max(self.trie.widths[level] for level in self._levels(step)))
+            edges, exists = self.trie.edges(beams.states, max(self.trie.widths[level] for level in self._levels(step)))
+            return edges, self.filters.allow(edges, exists) if self.filters else exists
 
     def _levels(self, step: int) -> list[int]:
         """The levels that the prompts stand at, `step` levels below the round's start; those past the end left out."""
@@ -284,7 +287,7 @@ class Search:
         """Go on with the prompts `rows` alone."""
         index = torch.tensor(rows, device=beams.nodes.device)
         self.live = [self.live[row] for row in rows]
-        self.pool = self.pool.keep(index)
+        self.pool, self.filters = self.pool.keep(index), self.filters and self.filters.keep(index)
         for part in (self.tree, self.target, self.draft):
             if part:
                 part.keep(index)

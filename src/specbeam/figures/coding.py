@@ -129,6 +129,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set_xlim(0, end)
         axes.grid(True, axis="x")
         axes.grid(False, axis="y")
+        axes.tick_params(axis="y", length=0)
     bits.set_yticks(range(len(codings)), codings)
     bits.set_ylim(len(codings) - 0.5, -0.5)
     handles = [Patch(color=shade, label=f"level {level}") for level, shade in enumerate(shades, start=1)]

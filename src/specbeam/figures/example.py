@@ -136,14 +136,28 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     inputs = [Path(path) for path in inputs]
     if len(inputs) != 1:
         raise SpecbeamError(f"expected the explanation of one list, got {len(inputs)}")
-    found = read_json(inputs[0])
-    nodes = data(found)
+    nodes, caption = read(inputs[0])
+    style.save(draw(nodes), nodes, output, caption)
+
+
+def read(path: Path) -> tuple[pd.DataFrame, str]:
+    """The frame of `data`, and the caption, from the file of one list. SpecbeamError, naming it, if it is damaged."""
+    found = read_json(path)
+    try:
+        return data(found), _caption(found)
+    except (SpecbeamError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise SpecbeamError(
+            f"{path}: expected the explanation of one list, got something else ({error!r:.200}); delete it and run "
+            "snakemake again"
+        ) from error
+
+
+def _caption(found: Mapping[str, Any]) -> str:
     rounds = ", ".join(f"{done['accepted']} of {done['drafted']}" for done in found["rounds"])
-    caption = captions.join(
+    return captions.join(
         f"How the list of test user {found['user']} comes about, K = {found['K']}, N = {found['N']}, draft "
         f"{style.label(found['objective'])}, strict verification: the drafted tree of each round, level by level, and "
         f"the list with the ranks of its items (a star: bought later). Levels accepted by round: {rounds}; the list "
         f"takes {found['target_calls']} pass(es) of the target, {len(found['list'][0]['identifier'])} without a draft. "
         f"This user: {found['chosen']}.",
     )
-    style.save(draw(nodes), nodes, output, caption)

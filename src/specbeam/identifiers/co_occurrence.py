@@ -26,6 +26,7 @@ def from_co_occurrence(sequences: Sequence[Sequence[int]], *, items: int, size: 
     is zero, so all such items are alike. Raises SpecbeamError if there are too few items, or no pairs.
     """
     from sklearn.decomposition import TruncatedSVD
+    from threadpoolctl import threadpool_limits
 
     if size >= items:
         raise SpecbeamError(
@@ -39,7 +40,8 @@ def from_co_occurrence(sequences: Sequence[Sequence[int]], *, items: int, size: 
         )
     information = _positive_information(csr_matrix((pairs.weights, pairs.others, pairs.first), shape=(items, items)))
     decomposition = TruncatedSVD(size, algorithm="arpack", random_state=0)  # only a start, which the result forgets
-    vectors = decomposition.fit_transform(information)
+    with threadpool_limits(1):  # the order in which threads add up would show
+        vectors = decomposition.fit_transform(information)
     vectors /= np.sqrt(np.maximum(decomposition.singular_values_, np.finfo("f4").tiny))
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     known = lengths[:, 0] > np.finfo("f4").eps

@@ -3,7 +3,6 @@
 import logging
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -11,6 +10,7 @@ from specbeam import parquet, sealed
 from specbeam.data import ITEMS
 from specbeam.data.sequences import read_raw
 from specbeam.errors import SpecbeamError
+from specbeam.identifiers import TENSOR
 from specbeam.identifiers.co_occurrence import from_co_occurrence
 from specbeam.identifiers.quantise import checked
 from specbeam.identifiers.table import from_table
@@ -18,8 +18,6 @@ from specbeam.identifiers.text import from_texts
 from specbeam.settings import EmbeddingSettings
 
 log = logging.getLogger(__name__)
-
-TENSOR = "embeddings"
 
 
 def embed_items(*, raw: Path, output: Path, settings: EmbeddingSettings, device: str, threads: int) -> None:
@@ -31,7 +29,13 @@ def embed_items(*, raw: Path, output: Path, settings: EmbeddingSettings, device:
     raw = Path(raw)
     users = read_raw(raw)
     table = _items(raw / ITEMS)
-    items = _count(users) if table is None else len(table)
+    occurring = _count(users)
+    items = occurring if table is None else len(table)
+    if items < occurring:
+        raise SpecbeamError(
+            f"{raw / ITEMS}: expected a row for every item, found {items}, and item {occurring - 1} in the splits; "
+            "read the raw data again"
+        )
     if settings.source == "text":
         texts = _texts(table, raw / ITEMS)
         how = {"model": settings.model, "revision": settings.revision, "batch_size": settings.batch_size}
@@ -43,16 +47,6 @@ def embed_items(*, raw: Path, output: Path, settings: EmbeddingSettings, device:
         vectors = from_co_occurrence(users["train"], items=items, size=settings.size)
     sealed.write(output, {TENSOR: torch.from_numpy(checked(vectors))}, {"from": settings.source})
     log.info("embedded %d items by %d numbers in %s", *vectors.shape, output)
-
-
-def load_embeddings(path: Path) -> np.ndarray:
-    """float32 [items, width], as `embed_items` wrote them; SpecbeamError naming the file if it holds anything else."""
-    tensors, _ = sealed.read(path)
-    if list(tensors) != [TENSOR]:
-        raise SpecbeamError(
-            f"{path}: expected {TENSOR} alone, got {', '.join(tensors) or 'nothing'}; embed the items again"
-        )
-    return checked(tensors[TENSOR].numpy())
 
 
 def _items(path: Path) -> pd.DataFrame | None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from specbeam import sealed
 from specbeam.catalogue import Catalogue
 from specbeam.data.sequences import read_raw
 from specbeam.errors import SpecbeamError
 from specbeam.files import replacing
-from specbeam.identifiers import report
+from specbeam.identifiers import TENSOR, report
 from specbeam.identifiers.collisions import constrained, extra_token
-from specbeam.identifiers.embeddings import load_embeddings
-from specbeam.identifiers.quantise import Quantiser, rq_kmeans
+from specbeam.identifiers.quantise import Quantiser, checked, rq_kmeans
 from specbeam.identifiers.rq_vae import rq_vae
 from specbeam.settings import IdentifierSettings, RqVaeSettings
 
@@ -39,6 +39,15 @@ def identify_items(*, raw: Path, embeddings: Path, output: Path, settings: Ident
     with replacing(output.with_suffix(".txt")) as temporary:
         temporary.write_text(report.text(table, heading=heading, **found), encoding="utf-8")
     log.info("%d items have %d identifiers in %s", len(vectors), table["prefixes"].iloc[-1], output)
+
+
+def load_embeddings(path: Path) -> np.ndarray:
+    """float32 [items, width], as `specbeam embed-items` wrote them; SpecbeamError if the file holds anything else."""
+    tensors, _ = sealed.read(path)
+    if list(tensors) != [TENSOR]:
+        found = ", ".join(tensors)[:300] or "nothing"
+        raise SpecbeamError(f"{path}: expected {TENSOR} alone, got {found}; embed the items again")
+    return checked(tensors[TENSOR].numpy())
 
 
 def _popularity(sequences: Iterable[Sequence[int]], *, items: int, source: Path) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Residual quantisation: a vector as a sum of codewords, one of each level's codebook.
 
 A level quantises what the levels before leave over, so codes go from coarse to fine, and items that share their first
-codes are alike: what a draft needs, which guesses token by token. RQ-KMeans as in OneRec (Deng et al. 2025, and already
-Chen, Guan, Wang 2010): a codebook is the centres of k-means over the residuals.
+codes are alike: what a draft needs, which guesses token by token. A codebook is the centres of k-means over the
+residuals (Chen, Guan, Wang: Approximate nearest neighbor search by residual vector quantization, Sensors 2010), which
+recommenders call RQ-KMeans.
 """
 
 import math

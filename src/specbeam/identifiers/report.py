@@ -36,6 +36,7 @@ def text(table: pd.DataFrame, *, heading: str, before: dict[str, float], after: 
         f"Bits of choice in all, weighted by popularity: {table['bits'].sum():.2f}.",
     ]
     shown = table[["level", "codebook", "used", "perplexity", "prefixes", "children"]].copy()
+    shown["codebook"] = shown["codebook"].astype(object).where(shown["codebook"].notna(), "-")
     shown["decided %"] = 100 * table["decided"]
     shown["decided % by use"] = 100 * table["decided_by_use"]
     shown["bits"] = table["bits"]

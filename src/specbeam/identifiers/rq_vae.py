@@ -67,7 +67,9 @@ def _perceptron(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _train(encoder: nn.Module, quantiser: nn.Module, decoder: nn.Module, inputs: torch.Tensor, settings) -> None:
+def _train(
+    encoder: nn.Module, quantiser: nn.Module, decoder: nn.Module, inputs: torch.Tensor, settings: RqVaeSettings
+) -> None:
     optimizer = torch.optim.AdamW([*encoder.parameters(), *decoder.parameters()], lr=settings.learning_rate)
     for _ in Bar(range(settings.epochs), desc="rq-vae"):
         for batch in torch.randperm(len(inputs)).split(settings.batch_size):

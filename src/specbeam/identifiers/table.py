@@ -26,7 +26,7 @@ def from_table(path: Path, *, item: str, vector: str | Sequence[str], keys: Sequ
     not finite in float32, ids that are there twice, and keys that are not there.
     """
     path = Path(path)
-    table = _read(path)
+    table = _read(path, item)
     columns = [item, *([vector] if isinstance(vector, str) else vector)]
     if missing := [name for name in columns if table.schema.names.count(name) != 1]:
         raise SpecbeamError(
@@ -46,23 +46,18 @@ def from_table(path: Path, *, item: str, vector: str | Sequence[str], keys: Sequ
             f"{path}: expected a vector for every item, found none for {len(absent)} of {len(keys)}, the first is "
             f"{absent[0][:80]!r}; add them, or remove the items"
         )
-    log.info(
-        "%s: vectors of %d numbers for %d items, %d rows unused",
-        path,
-        vectors.shape[1],
-        len(keys),
-        len(ids) - len(keys),
-    )
+    log.info("%s: vectors for %d items; %d rows of other items", path, len(keys), len(ids) - len(keys))
     return vectors[[rows[key] for key in keys]]
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, item: str) -> pa.Table:
     if path.suffix == ".parquet":
         return parquet.read(path, expected=EXPECTED, again="export it again")
     if path.suffix != ".csv":
         raise SpecbeamError(f"{path}: expected {EXPECTED}, as .parquet or .csv; save it as one of them")
     try:
-        table = csv.read_csv(path)
+        as_they_stand = csv.ConvertOptions(column_types={item: pa.string()})  # 007 is not 7
+        table = csv.read_csv(path, convert_options=as_they_stand)
         table.schema.names  # noqa: B018 (need not be UTF-8, and only now is that seen)
         return table
     except FileNotFoundError:
@@ -77,15 +72,13 @@ def _ids(column: pa.ChunkedArray, *, path: Path, name: str) -> list[str]:
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise SpecbeamError(f"{path}: column {name!r}: expected ids as text or whole numbers, got {kind}; convert it")
-    if column.null_count:
-        row = column.is_null().to_pylist().index(True) + 1
-        raise SpecbeamError(
-            f"{path}: row {row}: expected an id in column {name!r}, got none; add it, or remove the row"
-        )
     try:
-        return [str(value) for value in column.to_pylist()]
+        ids = ["" if value is None else str(value) for value in column.to_pylist()]
     except UnicodeDecodeError as error:
         raise SpecbeamError(f"{path}: column {name!r}: expected text in UTF-8 ({error}); save it again") from error
+    if "" in ids:
+        raise SpecbeamError(f"{path}: row {ids.index('') + 1}: expected an id in column {name!r}, got none; add it")
+    return ids
 
 
 def _rows(ids: Sequence[str], *, path: Path) -> dict[str, int]:

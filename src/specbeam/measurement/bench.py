@@ -7,7 +7,7 @@ target's passes are from the device's roofline, and the share of a list's time t
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,17 +19,18 @@ import torch
 
 from specbeam import parquet, provenance
 from specbeam.clock import timed
-from specbeam.decoding.drafters import ModelDrafter, PriorDrafter
+from specbeam.decoding.drafters import Drafter, ModelDrafter, PriorDrafter
 from specbeam.decoding.lists import search
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Scorer
 from specbeam.files import replacing
-from specbeam.measurement import bench_report, lookups
+from specbeam.measurement import bench_report, filter_costs, lookups
 from specbeam.measurement.bench_methods import KEY, Grid, Method, methods
 from specbeam.measurement.bench_subject import Subject
 from specbeam.measurement.records import ENVIRONMENT
 from specbeam.measurement.roofline import Batch, Passes, Roofline, Weights, capped, ceiling, pass_table
 from specbeam.progress import Bar
+from specbeam.subsets import Shelf
 
 COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(("K", "batch", "user_batch", "prompts"), pa.int64()),
@@ -48,7 +49,7 @@ def bench(*, subject: Subject, grid: Grid, output: Path, threads: int) -> str:
     """Measure `subject` on `grid`; returns the tables as text.
 
     Writes to the folder `output`: bench.parquet (every timed repeat), bench.csv (the table), passes.csv (roofline),
-    lookups.csv (constraint) and bench.txt (what is returned).
+    lookups.csv (constraint), filters.csv (if there is a large catalogue) and bench.txt (what is returned).
     """
     rows, memory, ceilings, passes = [], [], [], []
     roofline = Roofline.measure(
@@ -78,7 +79,7 @@ def bench(*, subject: Subject, grid: Grid, output: Path, threads: int) -> str:
     tables = {
         "bench": bench_report.table(records, pd.DataFrame(memory), pd.DataFrame(ceilings)),
         "passes": pd.concat(passes, ignore_index=True),
-        "lookups": pd.DataFrame(_lookups(subject, grid)),
+        **_constraint(subject, grid),
     }
     environment = _environment(subject, threads)
     header = bench_report.header(subject, grid, roofline, environment)
@@ -120,29 +121,34 @@ def _memory(method: Method, batch: Batch, device: torch.device) -> dict[str, int
     return {"memory": method.held(*prompts.shape, done.nodes)}
 
 
-def _lookups(subject: Subject, grid: Grid) -> list[dict[str, Any]]:
-    """The constraint's share of a list's time, for the subject's catalogue and for a large synthetic one."""
-    drafter = next(iter(subject.drafters.values()), None)
-    catalogues = [(subject.target, drafter or subject.prior, len(subject.identifiers), 0.0)]
-    if grid.catalogue:
-        readers = [subject.target, *([drafter.scorer] if drafter else [])]
-        written = min(scorer.model.get_input_embeddings().num_embeddings for scorer in readers)
-        trie, seconds = lookups.synthetic_trie(grid.catalogue, written, subject.device, subject.seed)
-        target, *draft = (Scorer.of(scorer.model, trie, normalise=scorer.normalise) for scorer in readers)
-        catalogues.append(
-            (target, ModelDrafter.of(*draft) if draft else PriorDrafter.of(trie), grid.catalogue, seconds)
-        )
-    rows, k = [], max(grid.beam_widths)
-    for target, drafter, items, build in catalogues:
+def _constraint(subject: Subject, grid: Grid) -> dict[str, pd.DataFrame]:
+    """Tables of the share of a list's time that look-ups take, and on the large catalogue filters."""
+    rows, k = {"lookups": [], "filters": []}, max(grid.beam_widths)
+    for target, drafter, shelf, about in _catalogues(subject, grid):
         flat = Plan.flat(grid.draft_beam_width, grid.draft_length, target.trie.depth)
         for size in grid.batch_sizes:
             prompts, mask = subject.middle_batch(size, grid.users)
             for method, options in (("plain", {}), ("strict", {"drafter": drafter, "plan": flat})):
                 make = partial(search, target, prompts, mask=mask, beam_width=k, **options)
-                found = lookups.share(target.trie, make, subject.device, grid.repeats)
-                what = {"items": items, "build_seconds": build, "method": method, "K": k, "batch": size}
-                rows.append({**what, **found})
-    return rows
+                what = {**about, "method": method, "K": k, "batch": size}
+                rows["lookups"].append(what | lookups.share(target.trie, make, subject.device, grid.repeats))
+                if shelf:
+                    how = {"device": subject.device, "repeats": grid.repeats, "seed": subject.seed}
+                    rows["filters"] += [what | row for row in filter_costs.costs(shelf, make, size, **how)]
+    return {name: pd.DataFrame(found) for name, found in rows.items() if found}
+
+
+def _catalogues(subject: Subject, grid: Grid) -> Iterator[tuple[Scorer, Drafter, Shelf | None, dict[str, Any]]]:
+    """The subject's catalogue and a large synthetic one: target, drafter, the large one's shelf, and what it is."""
+    drafter = next(iter(subject.drafters.values()), None)
+    yield subject.target, drafter or subject.prior, None, {"items": len(subject.identifiers), "build_seconds": 0.0}
+    if grid.catalogue:
+        readers = [subject.target, *([drafter.scorer] if drafter else [])]
+        written = min(scorer.model.get_input_embeddings().num_embeddings for scorer in readers)
+        shelf, seconds = lookups.synthetic_shelf(grid.catalogue, written, subject.device, subject.seed)
+        target, *draft = (scorer.over(shelf.trie) for scorer in readers)
+        drafter = ModelDrafter.of(*draft) if draft else PriorDrafter.of(shelf.trie)
+        yield target, drafter, shelf, {"items": grid.catalogue, "build_seconds": seconds}
 
 
 def _environment(subject: Subject, threads: int) -> dict[str, Any]:

@@ -64,8 +64,11 @@ def header(subject: Subject, grid: Grid, roofline: Roofline, environment: dict[s
     return lines
 
 
-def text(header: list[str], *, bench: pd.DataFrame, passes: pd.DataFrame, lookups: pd.DataFrame, on_gpu: bool) -> str:
-    """The whole report."""
+def text(
+    header: list[str], *, bench: pd.DataFrame, passes: pd.DataFrame, lookups: pd.DataFrame,
+    filters: pd.DataFrame | None = None, on_gpu: bool,
+) -> str:  # fmt: skip
+    """The whole report; `filters` are measured on the large catalogue only."""
     held = "peak allocated, weights included" if on_gpu else "keys and values held, computed"
     bench = bench.assign(ms=1e3 * bench["seconds"], mib=bench["memory"] / MIB)
     blocks = [
@@ -79,7 +82,8 @@ def text(header: list[str], *, bench: pd.DataFrame, passes: pd.DataFrame, lookup
         for pair in blocks:
             lines += ["", *_side_by_side(part, f"batch {size}", pair)]
         lines += ["", *_ceilings(part, f"batch {size}"), "", *_planned(part, f"batch {size}")]
-    return "\n".join([*lines, "", *_passes(passes), "", *_lookups(lookups)]) + "\n"
+    lines += ["", *_passes(passes), "", *_lookups(lookups)]
+    return "\n".join([*lines, *([] if filters is None else ["", *_filters(filters)])]) + "\n"
 
 
 def _side_by_side(part: pd.DataFrame, title: str, columns: Sequence[tuple[str, str, str]]) -> list[str]:
@@ -147,6 +151,16 @@ def _lookups(lookups: pd.DataFrame) -> list[str]:
         where = f"{row['items']:>9,} items, {row['method']:<6}, K = {row['K']}, batch {row['batch']:>2}"
         times = f"{1e6 * row['lookup_seconds']:.0f} us of {1e3 * row['seconds']:.2f} ms"
         lines.append(f"  {where}: {100 * row['share']:.2f} % ({times}){built}")
+    return lines
+
+
+def _filters(filters: pd.DataFrame) -> list[str]:
+    lines = ["share of a list's time that filters take: to make one for each batch, and in its look-ups"]
+    for row in filters.to_dict("records"):
+        what = "half, made once in {subset_seconds:.1f} s" if row["filter"] == "half" else "less {filter} a prompt"
+        where = f"{row['items']:>9,} items, {row['method']:<6}, K = {row['K']}, batch {row['batch']:>2}"
+        times = f"{1e6 * row['filter_seconds']:.0f} us of {1e3 * row['unfiltered_seconds']:.2f} ms"
+        lines.append(f"  {where}, {what.format(**row)}: {100 * row['share']:.2f} % ({times})")
     return lines
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from specbeam.clock import median_seconds, wait
 from specbeam.errors import SpecbeamError
+from specbeam.items import Items
+from specbeam.subsets import Shelf
 from specbeam.trie import Trie
 
 IDENTIFIER_LENGTH = 4
@@ -82,11 +84,13 @@ def synthetic_identifiers(items: int, *, length: int, branching: int, first_toke
     return first_token + numbers[:, None] // places % branching
 
 
-def synthetic_trie(items: int, vocabulary: int, device: torch.device, seed: int) -> tuple[Trie, float]:
-    """A trie of `items` random items that a model of `vocabulary` tokens can write, and the seconds of building it."""
+def synthetic_shelf(items: int, vocabulary: int, device: torch.device, seed: int) -> tuple[Shelf, float]:
+    """`items` random items that a model of `vocabulary` tokens can write, and the seconds of building their trie."""
     branching = min(BRANCHING, vocabulary)
     identifiers = synthetic_identifiers(items, length=IDENTIFIER_LENGTH, branching=branching, first_token=0, seed=seed)
     start = time.perf_counter()
     trie = Trie.of(identifiers).to(device)
     wait(device)
-    return trie, time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    named = Items(list(map(tuple, identifiers.tolist())), [(item,) for item in range(items)])
+    return Shelf(named, trie), seconds

@@ -12,7 +12,7 @@ import pandas as pd
 from specbeam.comparison.runs import Run
 from specbeam.errors import SpecbeamError
 from specbeam.figures.tables import read_csv
-from specbeam.files import replacing
+from specbeam.files import read_text, replacing
 from specbeam.page import facts, tables
 from specbeam.page.headlines import Headlines, headlines
 from specbeam.page.tables import Table
@@ -112,7 +112,7 @@ def _dataset(run: Run, name: str, *, figures: bool) -> DatasetPart:
     draft_length = run.config["decoding"]["draft_length"]
     return DatasetPart(
         name=name,
-        measured=(folder / "summary.txt").read_text(encoding="utf-8").partition("\n\n")[0].splitlines(),
+        measured=read_text(folder / "summary.txt", expected="a table").partition("\n\n")[0].splitlines(),
         headlines=headlines(summary, _evaluation(run, name), draft_length=draft_length),
         figures=[_shown(path) for path in _pictures(folder / "figures")] if figures else [],
         tables=[tables.acceptance(summary), tables.everything(summary)],
@@ -162,7 +162,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _shown(path: Path) -> Shown:
     written = [other for suffix in (".txt", ".md") if (other := path.with_suffix(suffix)).is_file()]
-    caption = written[0].read_text(encoding="utf-8").strip() if written else ""
+    caption = read_text(written[0], expected="a caption").strip() if written else ""
     content = path.read_bytes()
     width, height = (round(points / POINTS) for points in struct.unpack(">II", content[16:24]))  # of its first chunk
     image = f"data:image/png;base64,{b64encode(content).decode()}"

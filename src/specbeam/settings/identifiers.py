@@ -38,7 +38,7 @@ class EmbeddingSettings(Section):
     """Of `table`: a parquet or csv file, one row an item."""
     item: str = "item_id"
     """Of `table`: its column of item ids, as they stand in your data (in ready files: as in identifiers.json)."""
-    vector: str | list[str] = "embedding"
+    vector: str | Annotated[list[str], Field(min_length=1)] = "embedding"
     """Of `table`: its column of lists of numbers, or its columns of one number each."""
     size: Annotated[int, Field(ge=2, le=4096)] = 64
     """Of `co-occurrence`: numbers in a vector, fewer than there are items."""

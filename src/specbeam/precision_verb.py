@@ -1,0 +1,62 @@
+"""`specbeam precision`: how far lists of float32, bfloat16 and float16 are the same, on a finished run's test users."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from specbeam.bench_verb import Dtype
+from specbeam.errors import SpecbeamError
+from specbeam.recommend_verb import Device, Folder, UseDevice
+
+K = Annotated[int, typer.Option("--k", min=1, help="Items in a list.")]
+Users = Annotated[int, typer.Option(min=1, help="Test users, drawn by the run's seed.")]
+DraftWidth = Annotated[int, typer.Option("--draft-beam-width", min=1, help="N: drafted sequences a level.")]
+Objective = Annotated[str | None, typer.Option(help="The draft; atspeed_s, or the first there is, if not given.")]
+Dtypes = Annotated[list[Dtype], typer.Option("--dtype", help="Precision of target and draft; repeatable.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all that there are, if not given.")]
+
+
+def precision(
+    folder: Folder,
+    users: Users = 200,
+    k: K = 20,
+    draft_beam_width: DraftWidth = 40,
+    objective: Objective = None,
+    dtype: Dtypes = list(Dtype),  # noqa: B006 - typer makes a new one
+    threads: Threads = None,
+    device: UseDevice = Device.auto,
+) -> None:
+    """Tell how far lists depend on the precision.
+
+    Strict lists against plain beam search in the same precision, that against itself in batches, and against float32.
+    """
+    from specbeam.finished_run import FinishedRun
+    from specbeam.measurement import precision as stage
+    from specbeam.provenance import environment
+
+    run = FinishedRun.of(folder)
+    draft = run.draft(objective)
+    if draft is None:
+        raise SpecbeamError(
+            f"{folder}: expected a draft for strict lists, there is none to use; name one by --objective"
+        )
+    values = run.settings.model_copy(update={"device": device.value})
+    threads = threads or len(os.sched_getaffinity(0))
+    sizes = {"users": users, "beam_width": k, "draft_beam_width": draft_beam_width}
+    names = [each.value for each in dtype]
+    rows = stage.differences(run, values, draft, dtypes=names, threads=threads, **sizes)
+    found, facts = stage.table(rows), environment()
+    versions, commit = (
+        facts["versions"],
+        facts["commit"][:12] + (", with uncommitted changes" if facts["dirty"] else ""),
+    )
+    lines = [
+        f"{folder}: {len(rows) // len(found)} test users, seed {values.seed}; K = {k}, N = {draft_beam_width}, draft "
+        f"{draft.parents[1].name}, normalise {values.decoding.normalise}",
+        f"machine: {facts['cpu']}, {values.device}, {threads} thread(s)",
+        f"torch {versions['torch']}, transformers {versions['transformers']}, commit {commit}",
+        "",
+        stage.text(found),
+    ]
+    typer.echo("\n".join(lines))
