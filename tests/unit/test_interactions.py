@@ -34,6 +34,13 @@ def as_semicolons_with_quotes_and_line_ends_of_windows(folder):
     return settings_of(path, separator=";")
 
 
+def as_csv_with_line_ends_of_all_kinds(folder):
+    path = folder / "orders.csv"
+    lines = ["who,what,when,stars", *(",".join(map(str, row)) for row in ROWS)]
+    path.write_bytes("".join(line + ("\n", "\r\n", "\r", "\n\n")[n % 4] for n, line in enumerate(lines)).encode())
+    return settings_of(path)
+
+
 def as_csv_without_header(folder):
     path = folder / "orders.csv"
     path.write_text("\n".join(f"{i},{u},{s}.0,{t}" for u, i, t, s in ROWS))
@@ -98,6 +105,7 @@ def as_amazon_ratings(release):
     [
         as_csv,
         as_semicolons_with_quotes_and_line_ends_of_windows,
+        as_csv_with_line_ends_of_all_kinds,
         as_csv_without_header,
         as_compressed_json_lines,
         as_parquet,
