@@ -144,6 +144,13 @@ def test_times_are_unix_time_in_any_unit_or_dates(value, expected):
     assert values.iso(values.microseconds(value)) == f"{expected}+00:00"
 
 
+@pytest.mark.parametrize("value", [-62_135_596_801, "-9e10", "0001-01-01T00:00+23:59", "9999-12-31T23-01:00", 10**20])
+def test_times_that_no_calendar_has_are_refused(value):
+    with pytest.raises(ValueError, match=r"is .*no time|expected Unix time or a date"):
+        values.microseconds(value)
+    assert values.iso(values.microseconds(-62_135_596_800)) == "0001-01-01T00:00:00+00:00"
+
+
 def test_users_and_items_are_numbered_in_the_order_of_their_keys_whatever_the_order_of_rows(tmp_path):
     for name, rows in (("a", ROWS), ("b", ROWS[::-1])):
         (tmp_path / name).mkdir()
