@@ -22,7 +22,8 @@ def test_a_level_s_bits_are_its_tokens_entropy_given_the_prefix_and_all_add_up_t
     assert shape["prefixes"].tolist() == [2, 3]
     assert shape["children"].tolist() == [2, 1.5]
     assert shape["decided"].tolist() == [0, 0.5]
-    assert by_level(FOUR, np.array([2, 1, 1, 0]))["bits"].sum() == pytest.approx(1.5)
+    shares = np.array([6, 1, 1]) / 8  # of the three identifiers
+    assert by_level(FOUR, np.array([6, 1, 1, 0]))["bits"].sum() == pytest.approx(-(shares * np.log2(shares)).sum())
 
 
 def test_prefixes_with_one_child_count_by_the_popularity_of_what_is_below():

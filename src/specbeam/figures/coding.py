@@ -53,6 +53,10 @@ def data(files: Mapping[str, list[Path]]) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     if len(table[["K", "N"]].drop_duplicates()) > 1:
         raise SpecbeamError("expected codings with the same largest K and N; measure all of them in one run")
+    bits = [f"bits_{level}" for level in range(1, table["levels"].max() + 1)]
+    others = table.columns.drop(bits)
+    first = others.get_loc("objective")
+    table = table[[*others[:first], *bits, *others[first:]]]
     return table.sort_values("bits_1", ascending=False, kind="stable", ignore_index=True)
 
 
