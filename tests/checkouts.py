@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SMALL, SMALL_RUN, EVERYTHING = "small", Path("results/small"), ("all", "ablations")
+"""Of the checkout `small`: its config, the folder of its run, and the targets that every stage is needed for."""
 PARTS = ("Snakefile", "environment.yml", "pyproject.toml", "config", "src", "workflow", "profiles")
 
 
@@ -86,3 +88,14 @@ def copied(folder: Path) -> Checkout:
         else:
             shutil.copy2(source, destination)
     return Checkout(folder)
+
+
+def small(folder: Path) -> Checkout:
+    """A copy with a config that runs every stage, smaller than `smoke`, with a checkpoint after every batch."""
+    place = copied(folder)
+    text = (ROOT / "config/smoke.yaml").read_text().replace("run: smoke", f"run: {SMALL}")
+    text = re.sub("objectives: {sft.*", "objectives: {atspeed_s: {}}", text)
+    text = text.replace("beam_widths: [1, 5]", "beam_widths: [5]").replace("shards: 2", "shards: 1")
+    text = text.replace("precision: float32}", "precision: float32, checkpoint_minutes: 0}")
+    (place.folder / f"config/{SMALL}.yaml").write_text(text)
+    return place

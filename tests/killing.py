@@ -11,25 +11,30 @@ KILLED: Counter[tuple[str, str]] = Counter()
 """(stage, what was killed) -> kills that met the stage while it ran."""
 
 
-def children(pid: int) -> list[int]:
-    """Processes whose parent is `pid`; what has ended and waits to be asked how is none."""
-    found = []
+def _parents() -> dict[int, int]:
+    """Process -> its parent; what has ended and waits to be asked how is left out."""
+    found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
         except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             continue
-        if int(parent) == pid and state != "Z":
-            found.append(int(stat.parent.name))
+        if state != "Z":
+            found[int(stat.parent.name)] = int(parent)
     return found
+
+
+def children(pid: int) -> list[int]:
+    """Processes whose parent is `pid`."""
+    return [child for child, parent in _parents().items() if parent == pid]
 
 
 def descendants(pid: int) -> list[int]:
     """Processes below `pid`, those that it started itself first."""
-    found = children(pid)
-    for child in found:
-        found += children(child)
-    return found
+    parents, found = _parents(), [pid]
+    for above in found:  # grows on the way
+        found += [child for child, parent in parents.items() if parent == above]
+    return found[1:]
 
 
 def words(pid: int) -> list[str]:
@@ -53,4 +58,4 @@ def wait(condition: Callable[[], object], *, seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
+        time.sleep(0.1)

@@ -93,6 +93,11 @@ class Items:
         """Number of items."""
         return len(self._row_of)
 
+    @property
+    def collide(self) -> bool:
+        """Whether any items share an identifier."""
+        return len(self) > len(self.identifiers)
+
     def __contains__(self, item: Any) -> bool:
         """Whether `item` has an identifier."""
         return item in self._row_of

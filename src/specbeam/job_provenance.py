@@ -34,6 +34,7 @@ SUFFIX = ".provenance.json"
 
 class _Options(TypedDict):
     objective: NotRequired[str | None]
+    dataset: NotRequired[str | None]
 
 
 class Provenance(TypedDict):

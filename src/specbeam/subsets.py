@@ -66,13 +66,13 @@ class Shelf:
 
     def subset(self, items: Collection[Any]) -> Subset:
         """The part of the catalogue that is `items`; SpecbeamError for an item that it does not have."""
-        chosen = frozenset(plain(items))
+        chosen = _ids(items)
         rows = np.unique(np.fromiter(map(self.items.row_of, chosen), dtype=np.int64))
         return Subset(chosen, Part.of(self.trie, rows))
 
     def left_out(self, without: Without, prompts: int) -> list[frozenset[Any]]:
         """The item ids that each prompt's list leaves out."""
-        return _each(without, prompts, "without", lambda some: frozenset() if some is None else frozenset(some))
+        return _each(without, prompts, "without", lambda some: frozenset() if some is None else _ids(some))
 
     def filters(self, only: Only, without: Without, prompts: int) -> list[Filter]:
         """The filter of each prompt. Raises SpecbeamError for items and subsets of another catalogue."""
@@ -92,8 +92,11 @@ class Shelf:
 
     def _emptied(self, filter: Filter) -> list[int]:
         """The identifiers of the filter's part whose items are all left out: where items collide, one left will do."""
-        only, emptied = None if filter.only is None else filter.only.items, []
-        for row in {self.items.row_of(item) for item in filter.without}:
+        rows, emptied = {self.items.row_of(item) for item in filter.without}, []
+        if filter.only is None and not self.items.collide:
+            return list(rows)
+        only = None if filter.only is None else filter.only.items
+        for row in rows:
             offered = [item for item in self.items.bearers[row] if only is None or item in only]
             if offered and filter.without.issuperset(offered):
                 emptied.append(row)
@@ -105,6 +108,15 @@ class Shelf:
         if some.part.trie is not self.trie:
             raise SpecbeamError("only: this subset is of another catalogue; make it by this recommender's subset")
         return some
+
+
+def _ids(some: Any) -> frozenset[Any]:
+    try:
+        if not isinstance(some, str):
+            return frozenset(plain(some))
+    except TypeError:  # neither a collection nor of what can be a key
+        pass
+    raise SpecbeamError(f"expected a collection of item ids, got {repr(some)[:200]}")
 
 
 _ONE = Subset | list | set | frozenset | None

@@ -134,14 +134,14 @@ class Trie:
 
     @cached_property
     def ancestry(self) -> tuple[np.ndarray, np.ndarray]:
-        """int64 [identifiers], the state that each ends in, and [states], `parents` with the root as its own.
+        """int32 [identifiers], the state that each ends in, and [states], `parents` with the root as its own.
 
         In the host's memory; of a trie only. Identifiers are numbered as in `rows`.
         """
         rows = self.rows.cpu().numpy()
-        last = np.zeros(rows.max() + 1, dtype=np.int64)
+        last = np.zeros(rows.max() + 1, dtype=np.int32)
         last[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
-        return last, self.parents.cpu().numpy().clip(min=0)
+        return last, self.parents.cpu().numpy().clip(min=0).astype(np.int32)
 
     @cached_property
     def edges_at(self) -> tuple[slice, ...]:

@@ -1,11 +1,7 @@
 """Disks that are full or read-only, connections that are cut anywhere, clocks that jump: nothing is lost."""
 
 import os
-import subprocess
 import time
-import warnings
-from contextlib import contextmanager
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -17,6 +13,7 @@ from hypothesis import strategies as st
 import test_download
 from bad_input import cases
 from models_for_tests import tiny_model
+from mounts import mounted, resize
 from specbeam import files, models, parquet, sealed
 from specbeam.checkpoints import Checkpoints
 from specbeam.errors import SpecbeamError
@@ -24,20 +21,6 @@ from test_download import COMPLETE, ONE, get
 
 server, waits = test_download.server, test_download.waits
 RANDOM = os.urandom(300_000)
-
-
-@contextmanager
-def mounted(folder: Path, options: str):
-    """A file system in memory at `folder`; without the right to mount, the test is skipped with a warning."""
-    folder.mkdir(exist_ok=True)
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
-    if made.returncode:
-        warnings.warn(f"tests of full and read-only disks are SKIPPED: {made.stderr}", stacklevel=1)
-        pytest.skip("may not mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 WRITERS = {
@@ -73,7 +56,7 @@ def test_a_download_to_a_full_disk_stops_with_a_message_and_is_continued_when_th
     with mounted(disk, "size=200k"):
         with pytest.raises(SpecbeamError, match="No space left on device; make room"):
             get(server, disk / "raw")
-        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        resize(disk, 1 << 22)
         server.requests.clear()
         assert get(server, disk / "raw") == COMPLETE
         assert server.requests[0][1] not in (None, "bytes=0-"), "what was received is kept"

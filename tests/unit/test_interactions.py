@@ -34,6 +34,13 @@ def as_semicolons_with_quotes_and_line_ends_of_windows(folder):
     return settings_of(path, separator=";")
 
 
+def as_csv_with_line_ends_of_all_kinds(folder):
+    path = folder / "orders.csv"
+    lines = ["who,what,when,stars", *(",".join(map(str, row)) for row in ROWS)]
+    path.write_bytes("".join(line + ("\n", "\r\n", "\r", "\n\n")[n % 4] for n, line in enumerate(lines)).encode())
+    return settings_of(path)
+
+
 def as_csv_without_header(folder):
     path = folder / "orders.csv"
     path.write_text("\n".join(f"{i},{u},{s}.0,{t}" for u, i, t, s in ROWS))
@@ -98,6 +105,7 @@ def as_amazon_ratings(release):
     [
         as_csv,
         as_semicolons_with_quotes_and_line_ends_of_windows,
+        as_csv_with_line_ends_of_all_kinds,
         as_csv_without_header,
         as_compressed_json_lines,
         as_parquet,
@@ -134,6 +142,13 @@ def test_every_format_gives_the_same_data_set(tmp_path, written):
 )
 def test_times_are_unix_time_in_any_unit_or_dates(value, expected):
     assert values.iso(values.microseconds(value)) == f"{expected}+00:00"
+
+
+@pytest.mark.parametrize("value", [-62_135_596_801, "-9e10", "0001-01-01T00:00+23:59", "9999-12-31T23-01:00", 10**20])
+def test_times_that_no_calendar_has_are_refused(value):
+    with pytest.raises(ValueError, match=r"is .*no time|expected Unix time or a date"):
+        values.microseconds(value)
+    assert values.iso(values.microseconds(-62_135_596_800)) == "0001-01-01T00:00:00+00:00"
 
 
 def test_users_and_items_are_numbered_in_the_order_of_their_keys_whatever_the_order_of_rows(tmp_path):

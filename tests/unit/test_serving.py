@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from models_for_tests import random_catalogue, tiny_model
+from serving_for_tests import SOON, until
 from specbeam import Recommender
 from specbeam.serving.app import BODY_BYTES, Service
 from specbeam.serving.batching import Asked, Limits
 
 CATALOGUE = {f"item-{place}": tokens for place, tokens in enumerate(random_catalogue(1, items=60).tolist())}
 HISTORIES = [[f"item-{(7 * user + place) % 60}" for place in range(1 + user % 5)] for user in range(12)]
-SOON = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -237,8 +237,7 @@ def test_a_full_queue_says_when_to_come_again(recommender: Recommender) -> None:
         first = callers.submit(ask, client, HISTORIES[0])
         assert slow.begun.wait(SOON)
         second = callers.submit(ask, client, HISTORIES[1])
-        while service.batcher.waiting < 1:
-            pass
+        until(lambda: service.batcher.waiting == 1)
         refused = ask(client, HISTORIES[2])
         slow.gate.set()
         assert [each.result(SOON).status_code for each in (first, second)] == [200, 200]

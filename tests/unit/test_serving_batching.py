@@ -5,13 +5,13 @@ from threading import Event, current_thread
 
 import pytest
 
+from serving_for_tests import SOON
 from specbeam.decoding.counters import Counters
 from specbeam.errors import SpecbeamError
 from specbeam.recommendations import Recommendations
 from specbeam.serving.batching import Asked, Batch, Batcher, FullError, Limits, StoppedError
 
 HOUR = 3000.0  # a wait that a test would not live to see
-SOON = 20.0  # for what comes at once, on however busy a machine
 
 
 def made(asked: Asked) -> Recommendations:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from finished_run_for_tests import make_run
 from models_for_tests import tiny_model
+from serving_for_tests import until
 from specbeam import Plan, Recommender, SpecbeamError, cli, serve_verb
 from specbeam.decoding.planner import Planned
 from specbeam.serving.app import Service
@@ -71,8 +72,7 @@ def test_a_process_answers_what_it_took_when_it_is_told_to_stop_and_ends_with_0(
         assert client.get("/ready").status_code == 200
         asked = [{"history": [5, 9, 20 + at], "k": 3 + at % 2} for at in range(12)]
         answers = [callers.submit(client.post, "/recommend", json=body) for body in asked]
-        while "specbeam_queue_length 12.0" not in client.get("/metrics").text:
-            pass
+        until(lambda: "specbeam_queue_length 12.0" in client.get("/metrics").text)
         served.process.send_signal(signal.SIGTERM)
         answered = [answer.result(60) for answer in answers]
     assert [answer.status_code for answer in answered] == [200] * 12

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from checkouts import Checkout, copied
+from checkouts import EVERYTHING, SMALL, Checkout, copied, small
 from killing import KILLED
 
 
@@ -19,6 +19,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout in which the smoke config has run to its end. Tests leave it as it is."""
     place = copied(tmp_path_factory.mktemp("finished"))
     run = place.snakemake()
+    assert run.returncode == 0, run.stdout
+    return place
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout in which every stage of the config `small` has run to its end."""
+    place = small(tmp_path_factory.mktemp("undisturbed"))
+    run = place.snakemake(*EVERYTHING, config=SMALL)
     assert run.returncode == 0, run.stdout
     return place
 

@@ -9,26 +9,19 @@ moments. Without the variable it is skipped: test_kill.py is what runs at every 
 import logging
 import os
 import random
-import re
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from pandas.testing import assert_frame_equal
 
-from checkouts import ROOT, Checkout, copied
+from checkouts import EVERYTHING, SMALL, SMALL_RUN, Checkout, small
 from killing import KILLED, descendants, kill, wait, words
-from specbeam.comparison.report import equal_files
-from specbeam.measurement import records
+from same_results import assert_same
 
 log = logging.getLogger(__name__)
 
 KILLS, SEED = (int(os.environ.get(name, usual)) for name, usual in (("SPECBEAM_KILLS", 0), ("SPECBEAM_KILLS_SEED", 1)))
-RUN = Path("results/kills")
-TARGETS = ("all", "ablations")
 
 STAGES = {
     "generate_synthetic": ["generate-synthetic"],
@@ -51,47 +44,22 @@ STAGES = {
 """Rules, in the order of a run, and what tells their jobs' command lines apart: the verb, and a word behind it."""
 VICTIMS = {"the job": 2, "snakemake and all its jobs": 2, "snakemake": 1}
 """What is killed, and how often of five times."""
-TELLING_TIME = (
-    r".*/(logs|benchmarks)/.*", r".*\.provenance\.json", r".*/measurement/timing/.*",
-    r".*/figures/(speedup|pareto|phases)\..*", r".*/summary\..*", r"index\.html",
-)  # fmt: skip
-"""Results that hold times, and so are never the same twice."""
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, Checkout]:
-    """Two checkouts with a config of every stage, small, with checkpoints after every batch; one run to its end."""
-    whole, killed = (copied(tmp_path_factory.mktemp(name)) for name in ("whole", "killed"))
-    small = (ROOT / "config/smoke.yaml").read_text().replace("run: smoke", "run: kills")
-    small = re.sub("objectives: {sft.*", "objectives: {atspeed_s: {}}", small)
-    small = small.replace("beam_widths: [1, 5]", "beam_widths: [5]").replace("shards: 2", "shards: 1")
-    small = small.replace("precision: float32}", "precision: float32, checkpoint_minutes: 0}")
-    for place in (whole, killed):
-        (place.folder / "config/kills.yaml").write_text(small)
-    done = whole.snakemake(*TARGETS, config="kills")
-    assert done.returncode == 0, done.stdout
-    return whole, killed
 
 
 @pytest.mark.skipif(not KILLS, reason="takes ten minutes: set SPECBEAM_KILLS=50 to kill so many times")
-def test_a_run_killed_at_random_moments_of_every_stage_ends_like_an_undisturbed_one(places):
-    whole, killed = places
+def test_a_run_killed_at_random_moments_of_every_stage_ends_like_an_undisturbed_one(undisturbed, tmp_path):
+    whole, killed = undisturbed, small(tmp_path)
     draw, usual = random.Random(SEED), _durations(whole)
     assert usual.keys() == STAGES.keys(), "a stage is missing here"
     for number, stage in enumerate(STAGES):
         for _ in range(KILLS // len(STAGES) + (number < KILLS % len(STAGES))):
             _kill(killed, stage, usual[stage], draw)
-    done = killed.snakemake(*TARGETS, config="kills")
+    done = killed.snakemake(*EVERYTHING, config=SMALL)
 
     assert done.returncode == 0, done.stdout
-    assert killed.planned(*TARGETS, config="kills") == {}
+    assert killed.planned(*EVERYTHING, config=SMALL) == {}
     assert sum(KILLED.values()) >= KILLS
-    one, other = (place.folder / RUN for place in (whole, killed))
-    assert set(_results(other)) == set(_results(one))
-    differing = {name for name, path in _results(one).items() if not equal_files(path, other / name)}
-    assert {name for name in differing if not any(re.fullmatch(kind, name) for kind in TELLING_TIME)} == set()
-    for first, second in zip(_timed(one), _timed(other), strict=True):
-        assert_frame_equal(first, second, check_exact=True)
+    assert_same(whole.folder / SMALL_RUN, killed.folder / SMALL_RUN)
 
 
 def _kill(place: Checkout, stage: str, usual: float, draw: random.Random) -> None:
@@ -107,10 +75,10 @@ def _kill(place: Checkout, stage: str, usual: float, draw: random.Random) -> Non
 
 def _killed(place: Checkout, stage: str, seconds: float, victim: str, again: list[str]) -> bool:
     """Run Snakemake until a job of `stage` has run for `seconds`, and kill; whether the job was still running then."""
-    command = place.command(*TARGETS, *again, config="kills")
+    command = place.command(*EVERYTHING, *again, config=SMALL)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, cwd=place.folder, env=place.environment(), **quiet) as workflow:
-        wait(lambda: _jobs(workflow.pid, stage) or workflow.poll() is not None, seconds=300)
+        wait(lambda: _jobs(workflow.pid, stage) or workflow.poll() is not None, seconds=1800)
         jobs = _jobs(workflow.pid, stage)
         time.sleep(seconds if jobs else 0)
         job = next((pid for pid in jobs if _is(pid, stage)), None)
@@ -118,8 +86,8 @@ def _killed(place: Checkout, stage: str, seconds: float, victim: str, again: lis
         chosen = {"the job": [job], "snakemake": [workflow.pid]}.get(victim, everything)
         for pid in chosen if job else everything:
             kill(pid)
-        workflow.wait(timeout=300)
-    wait(lambda: not any(map(words, everything)), seconds=30)  # what outlives Snakemake ends by itself
+        workflow.wait(timeout=1800)
+    wait(lambda: not any(map(words, everything)), seconds=60)  # what outlives Snakemake ends by itself
     return job is not None
 
 
@@ -139,18 +107,8 @@ def _is(pid: int, stage: str) -> bool:
 def _durations(place: Checkout) -> dict[str, float]:
     """The mean seconds of each rule's jobs."""
     found: dict[str, list[float]] = {}
-    for path in (place.folder / RUN).rglob("benchmarks/**/*.tsv"):
-        parts = path.relative_to(place.folder / RUN).with_suffix("").parts
+    for path in (place.folder / SMALL_RUN).rglob("benchmarks/**/*.tsv"):
+        parts = path.relative_to(place.folder / SMALL_RUN).with_suffix("").parts
         rule = next(part for part in parts[parts.index("benchmarks") + 1 :] if part in STAGES)
         found.setdefault(rule, []).append(pd.read_csv(path, sep="\t")["s"].item())
     return {rule: sum(found[rule]) / len(found[rule]) for rule in STAGES if rule in found}
-
-
-def _results(folder: Path) -> dict[str, Path]:
-    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def _timed(folder: Path) -> Iterator[pd.DataFrame]:
-    """Records of timed lists, without the seconds."""
-    for path in sorted(folder.rglob("measurement/timing/*.parquet")):
-        yield records.read([path], "timing").drop(columns=["seconds", *records.PHASES], errors="ignore")

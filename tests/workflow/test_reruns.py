@@ -33,6 +33,24 @@ def test_a_second_call_does_nothing(finished):
     assert finished.planned() == {}
 
 
+@pytest.mark.parametrize(
+    ("lost", "jobs"),
+    [
+        ("trajectories/train-0.safetensors", {"record_trajectories": 1, "align_draft": 6, "evaluate_draft": 6}),
+        ("raw/sequential_train.txt", {"generate_synthetic": 1, "prepare_dataset": 1, "train_target": 1}),
+        ("measurement/timing/K5.parquet", {"time_methods": 1, "summarise_run": 1}),
+    ],
+)
+def test_what_a_job_lost_that_ran_again_and_was_killed_is_missed_though_all_figures_are_there(finished, lost, jobs):
+    path = finished.folder / RUN / lost
+    path.rename(path.with_name("aside"))
+    try:
+        planned = finished.planned()
+    finally:
+        path.with_name("aside").rename(path)
+    assert {rule: planned.get(rule) for rule in jobs} == jobs
+
+
 def test_the_run_leaves_figures_table_logs_and_its_resolved_config(finished):
     run = finished.folder / "results/smoke"
     assert (run / "config.yaml").read_text().startswith("run: smoke")

@@ -212,8 +212,23 @@ def every(template, *, datasets=settings.datasets, **wildcards):
 
 
 def finished(datasets):
-    """What a data set is done with: its figures and its table."""
+    """What a data set is done with: its figures and its table, and all that these are made from.
+
+    Of what it is not asked for, Snakemake misses nothing: had a job that runs again been killed, the next call would
+    find its result gone, the figures of before there, and nothing to do.
+    """
+    each = {"datasets": datasets, "objective": OBJECTIVES, "seed": SEEDS}
     return [
+        *(path for name in datasets for path in raw_files(name).values() if path.startswith(f"{RESULTS}/")),
+        *every("prepared", datasets=datasets),
+        *every("target/model", datasets=datasets),
+        *every("{who}/ranking.csv", datasets=datasets, who=("target", "baselines")),
+        *every("trajectories/{part}.safetensors", datasets=datasets, part=[*(f"train-{n}" for n in SHARDS), "valid"]),
+        *every("drafts/base/seed-{seed}/model", datasets=datasets, seed=SEEDS),
+        *every("drafts/{objective}/seed-{seed}/model", **each),
+        *every("measurement/{kind}/{objective}/seed-{seed}.parquet", kind=("evaluation", "trees"), **each),
+        *every("measurement/timing/K{K}.parquet", datasets=datasets, K=BEAM_WIDTHS),
+        *every("measurement/example.json", datasets=datasets),
         *every("figures/{figure}.{form}", datasets=datasets, figure=FIGURES, form=FORMS),
         *every("summary.{form}", datasets=datasets, form=("csv", "txt")),
     ]

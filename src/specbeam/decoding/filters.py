@@ -27,7 +27,7 @@ class Part:
 
     trie: Trie
     leaves: np.ndarray
-    """int64 [states + 1]: how many of them end at or behind each state; 0 for the root, which no edge leads to."""
+    """int32 [states + 1]: how many of them end at or behind each state; 0 for the root, which no edge leads to."""
     alive: Tensor | None
     """bool [edges + C]: whether an edge leads to one of them, padded like Trie.columns; None: all edges do."""
 
@@ -35,9 +35,9 @@ class Part:
     def of(cls, trie: Trie, rows: np.ndarray | None = None) -> "Part":
         """The identifiers `rows`, distinct; None: all."""
         last, parents = trie.ancestry
-        states, leaves = last if rows is None else last[rows], np.zeros(len(trie.rows), dtype=np.int64)
+        states, leaves = last if rows is None else last[rows], np.zeros(len(trie.rows), dtype=np.int32)
         for _ in range(trie.depth):
-            leaves += np.bincount(states, minlength=len(leaves))
+            leaves += np.bincount(states, minlength=len(leaves)).astype(np.int32)
             states = parents[states]
         leaves[0] = 0
         if rows is None:

@@ -70,8 +70,8 @@ def read_own(*, name: str, own: OwnDataSettings, raw: Path) -> None:
     parquet.write(_table("user", users), raw / USERS)
     parquet.write(_table("item", keys).append_column("text", pa.array(texts, pa.string())), raw / ITEMS)
     write_json(raw / READING, report)
-    for what, found in report.items():
-        log.info("%s: %s", what, found)
+    for part_of_report, value in report.items():
+        log.info("%s: %s", part_of_report, value)
 
 
 class _Steps:

@@ -7,9 +7,10 @@ from typing import Any
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-UNITS = ((10**11, 10**6), (10**14, 10**3), (10**17, 1))
-"""Numbers below -> microseconds in one: seconds, milliseconds, microseconds; above, nanoseconds."""
-LARGEST = 10**20
+UNITS = ((10**11, 10**6, 1), (10**14, 10**3, 1), (10**17, 1, 1), (10**20, 1, 1000))
+"""Numbers below are seconds, milliseconds, microseconds, nanoseconds: factor and divisor that make microseconds."""
+FIRST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
+"""The year 1, before which there are no dates."""
 
 
 def key(value: Any) -> str:
@@ -69,12 +70,12 @@ def iso(time: int) -> str:
 
 
 def _scaled(time: float) -> int:
-    size = abs(time)
-    for limit, factor in UNITS:
-        if size < limit:
-            return round(time * factor)
-    if size < LARGEST:
-        return round(time) // 1000
+    for limit, factor, divisor in UNITS:  # NaN is below none
+        if abs(time) < limit:
+            found = round(time * factor) // divisor
+            if found < FIRST:
+                break
+            return found
     raise ValueError(f"is {_short(time)}, which is no time")
 
 
@@ -92,7 +93,7 @@ def _date(value: str) -> datetime:
 
 def _since_epoch(time: datetime) -> int:
     try:
-        return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
+        return ((time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
     except OverflowError:
         raise ValueError(f"is {time}, which is no time") from None
 

@@ -18,6 +18,7 @@ class Reply:
     seconds: float
     """From sending to the whole answer."""
     answer: dict[str, Any]
+    """Empty without status 200."""
 
 
 def ask(url: str, bodies: Sequence[dict[str, Any]], callers: int) -> tuple[float, list[Reply]]:
@@ -49,4 +50,5 @@ async def _reply(client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> R
         response = await client.post(url, json=body)
     except httpx.TransportError:
         return Reply(0, time.perf_counter() - begun, {})
-    return Reply(response.status_code, time.perf_counter() - begun, response.json())
+    seconds = time.perf_counter() - begun
+    return Reply(response.status_code, seconds, response.json() if response.status_code == 200 else {})

@@ -165,20 +165,22 @@ class Batcher:
                     return begun
 
     def _answer(self, batch: "list[_Waiting]") -> None:
-        begun = time.monotonic()
+        begun, lists, failed = time.monotonic(), None, None
         try:
             lists = list(self._search([one.asked for one in batch]))
-            answered = list(zip(batch, lists, strict=True))
+            if len(lists) != len(batch):
+                raise ValueError(f"{len(lists)} lists for {len(batch)} requests")
         except Exception as error:
             # Whatever it is, it is the answer of these requests; the next ones may fare better.
             log.exception("the search of %d request(s) failed", len(batch))
-            lists = None
-            for one in batch:
-                one.future.set_exception(error)
-        else:
-            for one, made in answered:
-                one.future.set_result(made)
-        self._observe(Batch([begun - one.since for one in batch], time.monotonic() - begun, lists))
+            failed = error
+        # Before they are answered, so that who has an answer finds it counted.
+        self._observe(Batch([begun - one.since for one in batch], time.monotonic() - begun, None if failed else lists))
+        for place, one in enumerate(batch):
+            if failed:
+                one.future.set_exception(failed)
+            else:
+                one.future.set_result(lists[place])
 
     def _forget_cancelled(self) -> None:
         self._waiting = [one for one in self._waiting if not one.future.cancelled()]
