@@ -16,6 +16,8 @@ from specbeam.data import ITEMS, prepared
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs
 from specbeam.decoding.lists import search
+from specbeam.files import write_json
+from specbeam.provenance import beside
 from specbeam.settings import Settings
 
 
@@ -135,6 +137,23 @@ def test_a_folder_without_a_finished_run_is_refused_by_what_is_missing(run: Path
     shutil.rmtree(part) if part.is_dir() else part.unlink()
     with pytest.raises(SpecbeamError, match=rf"expected a data set's folder of a finished run.*{part.name} is missing"):
         Recommender.load(tmp_path / "mine" / "tiny")
+
+
+def test_a_run_whose_data_were_prepared_again_and_whose_target_was_not_trained_again_is_refused(
+    run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run.parent, tmp_path / "mine")
+    folder = tmp_path / "mine" / "tiny"
+
+    def begun(part: str, minute: int) -> None:
+        write_json(beside(folder / part), {"start": f"2026-11-26T12:{minute}:00+00:00"})
+
+    begun("prepared", 10)
+    begun("target/model", 20)
+    Recommender.load(folder)
+    begun("prepared", 30)
+    with pytest.raises(SpecbeamError, match="its data were prepared after its target was trained"):
+        Recommender.load(folder)
 
 
 def test_a_run_without_drafts_gives_plain_lists(run: Path, tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def test_preparing_again_replaces_the_folder_with_the_same_bytes(tmp_path):
     }
 
 
+def test_a_folder_with_other_files_is_refused_and_left_as_it_is(tiny_dataset, tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(SpecbeamError, match="this one holds other files: name another"):
+        prepare(raw=tiny_dataset.raw, prepared=tmp_path, model=ModelSettings())
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
 def test_a_preparation_that_fails_half_way_leaves_the_older_folder_whole(tmp_path, monkeypatch):
     raw, prepared = small_raw(tmp_path / "raw"), tmp_path / "prepared"
     prepare(raw=raw, prepared=prepared, model=ModelSettings())

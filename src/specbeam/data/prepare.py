@@ -29,6 +29,11 @@ def prepare(*, raw: Path, prepared: Path, model: ModelSettings, identifiers: Pat
     identifier: such an item could be neither read nor recommended, and dropping it silently would change the metrics.
     """
     raw, prepared = Path(raw), Path(prepared)
+    if prepared.is_dir() and any(prepared.iterdir()) and not (prepared / CATALOGUE).is_file():
+        raise SpecbeamError(
+            f"{prepared}: expected a new folder, or one of prepared data, which is replaced as a whole; this one holds "
+            "other files: name another"
+        )
     identifiers = identifiers or raw / IDENTIFIERS
     catalogue = Catalogue.load(identifiers)
     users = read_raw(raw)
