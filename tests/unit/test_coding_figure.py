@@ -35,19 +35,25 @@ def test_prefixes_with_one_child_count_by_the_popularity_of_what_is_below():
 def inputs(tmp_path, monkeypatch):
     """Two codings of four items: one splits them at the first token, the other in two steps."""
     generated.fix_environment(monkeypatch)
+    return written(tmp_path, {"late": ["ac", "ad", "bc", "bd"], "early": ["ac", "bc", "dc", "ec"]}, draft_length=3)
+
+
+def written(folder, codings, *, draft_length):
+    """CODING=PATH of all that is drawn of each coding; the first round accepts one level of `early`, none of others."""
     users = pd.DataFrame({"user": [0], "train": [[0, 1, 2, 3]], "valid": [[]], "test": [[]]})
     found = []
-    for name, codes in {"late": ["ac", "ad", "bc", "bd"], "early": ["ac", "bc", "dc", "ec"]}.items():
-        folder = tmp_path / name
+    for name, codes in codings.items():
+        place = folder / name
         tokens = {item: [f"<{token}>" for token in code] for item, code in enumerate(codes)}
-        Catalogue.of(tokens).save(folder / "prepared" / "catalogue.json")
-        save_users(users, folder / "prepared" / "users.parquet")
+        Catalogue.of(tokens).save(place / "prepared" / "catalogue.json")
+        save_users(users, place / "prepared" / "users.parquet")
         frame = generated.evaluation("atspeed_s", beam_widths=(5, 20)).assign(dataset=name)
         frame["first_accepted"] = (frame["verification"] == "strict") & (name == "early")
         frame = frame.astype({"first_accepted": int})
-        records.write(frame, folder / "seed-1.parquet", kind="evaluation", settings={}, **generated.STAMP)
-        generated.ranking().to_csv(folder / "ranking.csv", index=False)
-        found += [f"{name}={folder / file}" for file in ("prepared", "ranking.csv", "seed-1.parquet")]
+        settings = {"decoding": {"draft_length": draft_length}}
+        records.write(frame, place / "seed-1.parquet", kind="evaluation", settings=settings, **generated.STAMP)
+        generated.ranking().to_csv(place / "ranking.csv", index=False)
+        found += [f"{name}={place / file}" for file in ("prepared", "ranking.csv", "seed-1.parquet")]
     return found
 
 
@@ -58,6 +64,18 @@ def test_codings_are_ordered_by_what_their_first_token_decides_and_have_their_ow
     assert table["first_accepted"].tolist() == [1, 0]
     assert set(table["K"]) == {20}
     assert set(table["recall"]) == {generated.ranking().query("recommender == 'target' and K == 20")["recall"].item()}
+
+
+@pytest.mark.parametrize(("draft_length", "share", "whole"), [(1, 1, 1), (2, 0.5, 0), (9, 0.5, 0)])
+def test_acceptance_is_a_share_of_the_levels_that_were_drafted_not_of_all(
+    tmp_path, monkeypatch, draft_length, share, whole
+):
+    generated.fix_environment(monkeypatch)
+    codings = {"late": ["acx", "adx", "bcx", "bdx"], "early": ["acx", "bcx", "dcx", "ecx"]}
+    table = coding.data(coding.named(written(tmp_path, codings, draft_length=draft_length)))
+    assert table["first_accepted"].tolist() == [share, 0]
+    assert table["level_1"].tolist() == [1, 0]
+    assert table["all_levels"].tolist() == [whole, 0]
 
 
 def test_each_coding_has_a_bar_and_plain_beam_search_a_mark_at_its_levels(inputs):

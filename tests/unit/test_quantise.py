@@ -119,9 +119,17 @@ def test_the_last_level_is_assigned_at_the_least_total_distance_that_any_assignm
 def test_a_prefix_that_is_full_keeps_its_nearest_items_and_sends_the_others_to_the_next():
     # Of the six nearest to the first codeword, three fit below it; the second is the next for the rest.
     quantiser = random_quantiser(items=6, sizes=(3, 3), width=1)
-    quantiser.vectors[:, 0] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.45]
-    quantiser.codebooks[0][:, 0] = [0.0, 1.0, 5.0]
-    assert constrained(quantiser)[:, 0].tolist() == [0, 0, 0, 1, 1, 1]
+    quantiser.vectors[:, 0] = [3.4, 3.1, 3.45, 3.0, 3.3, 3.2]
+    quantiser.codebooks[0][:, 0] = [3.0, 4.0, 8.0]
+    assert constrained(quantiser)[:, 0].tolist() == [1, 0, 1, 0, 1, 0]
+
+
+def test_who_stays_below_a_full_prefix_is_told_by_distance_not_by_length():
+    # All three are nearest to the first codeword, which has room for two; the longest lies farthest from it.
+    quantiser = random_quantiser(items=3, sizes=(2, 2), width=2)
+    quantiser.vectors[:] = [[1, 0], [5, 0], [1.1, 0]]
+    quantiser.codebooks[0][:] = [[1, 0], [0, 3]]
+    assert constrained(quantiser)[:, 0].tolist() == [0, 1, 0]
 
 
 def test_an_extra_token_numbers_items_of_equal_codes_from_the_most_popular_on():

@@ -1,6 +1,8 @@
 """Every config resolves to a plan, every name that a user can guess is a target, and mistakes stop with one message."""
 
 import fcntl
+import os
+import time
 from collections import Counter
 
 import pytest
@@ -89,18 +91,51 @@ def test_codings_of_one_catalogue_share_its_download_and_learn_their_own_identif
     assert planned["embed_items"] == planned["identify_items"] == learned == len(run.datasets) - 1
     assert planned["prepare_dataset"] == planned["evaluate_draft"] == planned["recommend_items"] == len(run.datasets)
     assert "time_methods" not in planned
+    assert checkout.planned("download", config="coding") == {"download_source": 1}
 
 
-def test_the_figure_of_codings_asks_for_several_data_sets(checkout):
-    refused = checkout.snakemake("coding", "--dry-run")
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("coding", "this config has one data set; config/coding.yaml has several codings"),
+        ("identifiers", "no data set of this config learns identifiers; config/coding.yaml has several that do"),
+    ],
+)
+def test_targets_for_codings_say_what_a_config_lacks_for_them(checkout, target, told):
+    refused = checkout.snakemake(target, "--dry-run")
     assert refused.returncode == 1
-    assert "this config has one data set; config/coding.yaml has several codings" in refused.stdout
+    assert told in refused.stdout
 
 
-def test_own_data_cannot_take_the_name_of_another_target(checkout):
-    refused = checkout.snakemake("--dry-run", "--config", 'own_data={"levels": {"sequences": "mine"}}')
+@pytest.mark.parametrize("name", ["levels", "train_target", "all"])
+def test_own_data_cannot_take_the_name_of_a_target_or_rule(checkout, name):
+    refused = checkout.snakemake("--dry-run", "--config", f'own_data={{"{name}": {{"sequences": "mine"}}}}')
     assert refused.returncode == 1
-    assert "own_data: levels is the name of a target already: give this data set another one" in refused.stdout
+    assert f"own_data: {name} is the name of a target or rule already: give this data set another one" in refused.stdout
+
+
+def test_other_weights_of_a_local_encoder_embed_again_and_lost_embeddings_are_missed(checkout):
+    raw = "results/smoke/shop/raw"
+    files = [f"mine/sequential_{split}.txt" for split in ("train", "valid", "test")]
+    files += ["encoder/config.json", "encoder/model.safetensors", f"{raw}/embeddings.safetensors"]
+    files += [f"{raw}/identifiers.{form}" for form in ("json", "csv", "txt")]
+    for age, file in enumerate(reversed(files)):
+        path = checkout.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (time.time() - age - 1,) * 2)
+
+    def embeds() -> bool:
+        identifiers = '{"embeddings": {"from": "text", "model": "encoder"}}'
+        own = f'own_data={{"shop": {{"sequences": "mine", "identifiers": {identifiers}}}}}'
+        return "embed_items" in checkout.planned("shop", "--rerun-triggers", "mtime", "--config", own)
+
+    assert not embeds()
+    (checkout.folder / raw / "embeddings.safetensors").rename(checkout.folder / "aside")
+    assert embeds()
+    (checkout.folder / "aside").rename(checkout.folder / raw / "embeddings.safetensors")
+    (checkout.folder / "encoder/model.safetensors").touch()
+    assert embeds()
 
 
 def test_one_objective_needs_only_its_own_draft(checkout):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from pathlib import Path
 
 from specbeam.data import IDENTIFIERS, ITEMS, SPLITS, file_of
 from specbeam.data.registry import SOURCES
@@ -91,12 +92,24 @@ def raw_files(dataset):
 
 
 def embedded(wildcards):
-    """What items are embedded from: users' items, texts or keys where there are any, and a table of vectors."""
+    """What items are embedded from: users' items, texts or keys where there are any, and a table of vectors or a model's folder."""
     raw = {name: path for name, path in raw_files(wildcards.dataset).items() if name in SPLITS}
     items = f"{os.path.dirname(raw['train'])}/{ITEMS}"
-    table = settings.own_data[wildcards.dataset].identifiers.embeddings.file
+    own = settings.own_data[wildcards.dataset].identifiers.embeddings
     there = wildcards.dataset in READ or os.path.exists(items)
-    return raw | ({"item_table": items} if there else {}) | ({"table": table} if table else {})
+    encoder = sorted(Path(own.model).rglob("*")) if own.model else []  # none of a hub model, which its revision pins
+    return raw | {
+        "item_table": [items] if there else [],
+        "table": [own.file] if own.file else [],
+        "model": [str(file) for file in encoder if file.suffix in (".safetensors", ".json", ".txt")],
+    }
+
+
+def learned(wildcards):
+    """Identifiers that are learned, and reports on them."""
+    if not IDENTIFIED:
+        raise WorkflowError("no data set of this config learns identifiers; config/coding.yaml has several that do")
+    return every("raw/identifiers.{form}", datasets=IDENTIFIED, form=("json", "csv", "txt"))
 
 
 def interaction_files(wildcards):
@@ -220,6 +233,7 @@ def finished(datasets):
     each = {"datasets": datasets, "objective": OBJECTIVES, "seed": SEEDS}
     return [
         *(path for name in datasets for path in raw_files(name).values() if path.startswith(f"{RESULTS}/")),
+        *every("raw/embeddings.safetensors", datasets=[name for name in datasets if name in IDENTIFIED]),
         *every("prepared", datasets=datasets),
         *every("target/model", datasets=datasets),
         *every("{who}/ranking.csv", datasets=datasets, who=("target", "baselines")),

@@ -4,11 +4,16 @@ EVALUATED = every("measurement/evaluation/{objective}/seed-{seed}.parquet", obje
 TIMED = every("measurement/timing/K{K}.parquet", K=BEAM_WIDTHS)
 ABLATED = every("figures/ablations.{form}", form=FORMS)
 STAGE_TARGETS = {
-    "download": ("raw files", [path for dataset in settings.datasets for path in raw_files(dataset).values()]),
-    "identifiers": (
-        "learned identifiers of own_data, and reports on them",
-        [f"{RESULTS}/{name}/raw/identifiers.{form}" for name in IDENTIFIED for form in ("json", "csv", "txt")],
+    "download": (
+        "raw files",
+        [
+            path
+            for dataset in settings.datasets
+            for part, path in raw_files(dataset).items()
+            if part in SPLITS or dataset not in IDENTIFIED
+        ],
     ),
+    "identifiers": ("learned identifiers of own_data, and reports on them", learned),
     "prepare": ("splits, catalogue, tokenizer and statistics", every("prepared")),
     "target": (
         "the trained target, its lists and their ranking",
@@ -48,8 +53,9 @@ OTHER_TARGETS = {
     "ablations": ("The variants in this config's section `ablations`, and their figure.", ABLATED),
 }
 
-for name in OTHER_TARGETS.keys() & settings.own_data.keys():
-    raise WorkflowError(f"own_data: {name} is the name of a target already: give this data set another one")
+taken = {*OTHER_TARGETS, *(rule.name for rule in workflow.rules), "all", "unknown"}  # the last two follow in Snakefile
+for name in sorted(taken & settings.own_data.keys()):
+    raise WorkflowError(f"own_data: {name} is the name of a target or rule already: give this data set another one")
 
 for target, (line, files) in {**DATASET_TARGETS, **OTHER_TARGETS}.items():
 

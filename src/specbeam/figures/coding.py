@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from specbeam import parquet
 from specbeam.catalogue import Catalogue
 from specbeam.errors import SpecbeamError
-from specbeam.figures import captions, style
+from specbeam.figures import accepted, captions, style
 from specbeam.figures.bootstrap import by_seed, ratio_of_sums
 from specbeam.figures.recall import read_rankings
 from specbeam.figures.trie import CATALOGUE
@@ -46,10 +46,12 @@ def data(files: Mapping[str, list[Path]]) -> pd.DataFrame:
     """One row a (coding, objective), at the largest K and N, strict, flat; codings by the bits of their first token.
 
     `bits_1`, `bits_2`, ... of each level given those before it, weighted by training interactions. `first_accepted` is
-    the share of the drafted levels that the first round accepts, `accepted` AS@K, `target_calls` a mean a list;
-    `recall` is the target's own at K over all test users. Each with a 95 % interval.
+    the share of the drafted levels that the first round accepts, `level_1` and `all_levels` those of lists of which
+    it accepts the first level or all drafted ones; `accepted` is AS@K, `target_calls` a mean a list; `recall` is the
+    target's own at K over all test users. Each with a 95 % interval.
     """
-    tables = [_of_coding(name, paths) for name, paths in files.items()]
+    length = accepted.draft_length(_records(files))
+    tables = [_of_coding(name, paths, draft_length=length) for name, paths in files.items()]
     table = pd.concat(tables, ignore_index=True)
     if len(table[["K", "N"]].drop_duplicates()) > 1:
         raise SpecbeamError("expected codings with the same largest K and N; measure all of them in one run")
@@ -60,7 +62,11 @@ def data(files: Mapping[str, list[Path]]) -> pd.DataFrame:
     return table.sort_values("bits_1", ascending=False, kind="stable", ignore_index=True)
 
 
-def _of_coding(name: str, paths: list[Path]) -> pd.DataFrame:
+def _records(files: Mapping[str, list[Path]]) -> list[Path]:
+    return [path for each in files.values() for path in each if path.suffix == ".parquet"]
+
+
+def _of_coding(name: str, paths: list[Path], *, draft_length: int) -> pd.DataFrame:
     folders = [path for path in paths if path.is_dir()]
     if len(folders) != 1:
         raise SpecbeamError(f"{name}: expected the folder of its prepared data among the inputs, got {len(folders)}")
@@ -81,14 +87,16 @@ def _of_coding(name: str, paths: list[Path]) -> pd.DataFrame:
     rows = []
     for objective, part in widest.groupby("objective", sort=False):
         known = {"objective": objective, "K": part["K"].iloc[0], "N": part["N"].iloc[0]}
-        rows.append(fixed | bits | known | _measured(part, drafted_levels=levels - 1) | recall)
+        rows.append(fixed | bits | known | _measured(part, drafted_levels=min(draft_length, levels - 1)) | recall)
     return pd.DataFrame(rows)
 
 
 def _measured(part: pd.DataFrame, *, drafted_levels: int) -> dict[str, float]:
-    calls = by_seed(part, "target_calls")
+    first, calls = by_seed(part, "first_accepted"), by_seed(part, "target_calls")
     found = {
-        "first_accepted": ratio_of_sums(by_seed(part, "first_accepted"), drafted_levels),
+        "first_accepted": ratio_of_sums(first, drafted_levels),
+        "level_1": ratio_of_sums(first >= 1),
+        "all_levels": ratio_of_sums(first >= drafted_levels),
         "accepted": ratio_of_sums(by_seed(part, "accepted"), by_seed(part, "rounds")),
         "target_calls": ratio_of_sums(calls),
     }
@@ -163,14 +171,14 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     """Read what `named` parses of each coding; write `output`.png, .svg, .csv and .txt."""
     files = named(inputs)
     table = data(files)
-    paths = [path for each in files.values() for path in each if path.suffix == ".parquet"]
+    paths = _records(files)
     evaluation = records.read(paths, "evaluation")
     first = table.iloc[0]
     caption = captions.of_records(
         f"One catalogue under {len(files)} codings, K = {first['K']}, N = {first['N']}, strict. From the left: bits of "
         "choice that each level holds given those before it, weighted by training interactions; share of the drafted "
-        "levels (all but the last) that the first round accepts; target calls a list, and those of plain beam search, "
-        "one a level; recall of the target's own lists over all test users.",
+        f"levels ({accepted.draft_length(paths)} at most, never the last) that the first round accepts; target calls a "
+        "list, and those of plain beam search, one a level; recall of the target's own lists over all test users.",
         evaluation,
         paths,
     )

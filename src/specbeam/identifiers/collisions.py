@@ -34,7 +34,8 @@ def constrained(quantiser: Quantiser) -> np.ndarray:
         room //= len(codebook)
         wanted = nearest(residual, codebook)
         for items in _overfull(prefixes, wanted, room=room):
-            wanted[items] = _assigned(distances(residual[items], codebook), room=room)
+            squares = np.square(residual[items]).sum(1)[:, None]
+            wanted[items] = _assigned(squares + distances(residual[items], codebook), room=room)
         codes[:, level] = wanted
         prefixes = np.unique(np.stack([prefixes, wanted], 1), axis=0, return_inverse=True)[1]
         residual -= codebook[wanted]

@@ -58,7 +58,8 @@ def rq_kmeans(vectors: np.ndarray, sizes: Sequence[int], *, seed: int) -> Quanti
     """Train a codebook of each of `sizes` on `vectors`, float32 [items, width].
 
     The same vectors, sizes and seed give the same codebooks: it keeps to one thread, since the order in which threads
-    add up would show. Where there are fewer different residuals than codewords, those left over are zero.
+    add up would show. Where there are fewer vectors than codewords, those left over are zero; where only fewer
+    different ones, k-means gives the same centre several times.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -84,7 +85,10 @@ def nearest(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
 
 
 def distances(vectors: np.ndarray, codebook: np.ndarray) -> np.ndarray:
-    """float32 [items, codewords]: squared distances, less each vector's own square, which no comparison needs."""
+    """float32 [items, codewords]: squared distances, less each vector's own square.
+
+    To compare codewords for one vector that is enough; to compare vectors for one codeword, add the squares.
+    """
     return np.square(codebook).sum(1) - 2 * vectors @ codebook.T
 
 
