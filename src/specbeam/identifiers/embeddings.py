@@ -63,10 +63,10 @@ def _items(path: Path) -> pd.DataFrame | None:
 
 
 def _texts(table: pd.DataFrame | None, path: Path) -> list[str]:
-    if table is None or "text" not in table:
+    if table is None or "text" not in table or table["text"].isna().all():
         raise SpecbeamError(
-            f"{path}: expected a column `text`, since identifiers.embeddings is from text; name the columns that make "
-            "it in the items of own_data, or take embeddings from a table or from co-occurrence"
+            f"{path}: expected a column `text` with texts, since identifiers.embeddings is from text; name the "
+            "columns that make it in the items of own_data, or take embeddings from a table or from co-occurrence"
         )
     return table["text"].fillna("").astype(str).tolist()
 
