@@ -258,10 +258,8 @@ class Recommender:
         return drop_in.generate(model, input_ids, target=self.target, search=self.search, **arguments)
 
     def _rule(self, verification: str, temperature: float, seed: int) -> Rule:
-        if not temperature > 0 or (verification == "strict" and temperature != 1):
-            raise SpecbeamError(
-                f"temperature: expected a number above 0, and 1 under strict, which does not sample; got {temperature}"
-            )
+        if verification == "strict" and temperature != 1:
+            raise SpecbeamError(f"temperature: expected 1 under strict, which does not sample; got {temperature}")
         if verification == "coupled" and self.target.normalise != "children":
             raise SpecbeamError("coupled draws from a distribution over items: it needs normalise='children'")
         return rule_of(verification, temperature, seed)
