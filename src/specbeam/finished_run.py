@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from specbeam import settings
+from specbeam.data import ITEMS
+from specbeam.data.item_keys import ItemKeys
 from specbeam.errors import SpecbeamError
 from specbeam.files import read_json, read_yaml
 from specbeam.provenance import beside
@@ -59,6 +61,10 @@ class FinishedRun:
     def prepared(self) -> Path:
         """The prepared data set."""
         return self.folder / "prepared"
+
+    def item_keys(self) -> ItemKeys | None:
+        """What the user's own files call the items; None for data that have no keys."""
+        return ItemKeys.read(self.prepared / ITEMS)
 
     @property
     def target(self) -> Path:
