@@ -257,7 +257,7 @@ def test_what_is_written_is_what_the_pipeline_reads(tmp_path):
     assert texts_in(tmp_path / "raw") == dict.fromkeys(sorted({row[1] for row in ROWS}))
 
 
-def test_texts_are_joined_from_their_columns_for_items_that_occur(tmp_path):
+def test_texts_are_joined_from_their_columns_for_items_that_occur(tmp_path, caplog):
     path = tmp_path / "items.csv"
     path.write_text('id,title,brand\ni0,"A  red\nhat.",Hut\ni1,,Hut\ni2,,\nother,Never bought,\ni0,Again,\n')
     items = {"files": [str(path)], "format": "csv", "columns": {"item": "id", "text": ["brand", "title"]}}
@@ -266,6 +266,7 @@ def test_texts_are_joined_from_their_columns_for_items_that_occur(tmp_path):
     assert (texts["i0"], texts["i1"], texts["i2"], texts["i3"]) == ("Hut. A red hat", "Hut", None, None)
     counted = {"rows": 5, "not_in_interactions": 1, "repeated": 1, "without_text": 15}
     assert {name: report["items"][name] for name in counted} == counted
+    assert "only 2 of 17 items have a text; are keys written alike in both tables, as 'i0' is?" in caplog.text
 
 
 METADATA = {

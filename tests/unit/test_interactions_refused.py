@@ -29,6 +29,11 @@ def refused(tmp_path, own, message):
             b"who,what,time,stars\nu,i,1,5\n",
             ": expected the column 'when' once, it is not there; the first line has 'who', 'what', 'time', 'stars':",
         ),
+        (
+            b"who;what;when;stars\nu;i;1;5\n",
+            ": expected the column 'who' once, it is not there; the first line has 'who;what;when;stars': correct columns:, "
+            "or name columns by numbers, from 1, if there is no header; or set separator: ';'",
+        ),
         (b"who,what,when,stars,when\n", ": expected the column 'when' once, it is twice"),
         (b"who,what,when,stars\nu,i,1\n", ":2: expected 4 fields, as in the first line, got 3; mend the file, or"),
         (b"who,what,when,stars\nu,i,1,5\n\nu,i,later,5\n", ":4: time (column when) is 'later'; expected Unix time or"),
@@ -141,6 +146,11 @@ def test_filters_that_leave_nothing_say_which_took_how_many(tmp_path):
         "own_data.shop: expected interactions that pass the filters, none of 12 rows does; left out were: rating 1, "
     )
     refused(tmp_path, own, f"{message}duplicates 1, core 10; lower the filters")
+    own = settings_of(csv(tmp_path / "orders.csv", ROWS), filters={"training": 99})
+    refused(
+        tmp_path, own, "training 10; lower filters.training, or choose a split whose training reaches into the data"
+    )
+    refused(tmp_path, settings_of(csv(tmp_path / "orders.csv", [])), "the files hold no rows: are they the right ones?")
 
 
 def test_a_split_without_interactions(tmp_path):

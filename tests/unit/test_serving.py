@@ -73,6 +73,15 @@ def test_requests_of_one_batch_have_filters_of_their_own(recommender: Recommende
     assert not set(answers[4]["items"]) & set(HISTORIES[4])
 
 
+def test_items_that_no_list_could_name_are_passed_over_in_filters(client: TestClient) -> None:
+    known = {"only": ["item-3", "item-4", "item-5"], "without": ["item-4"]}
+    answers = [
+        ask(client, HISTORIES[0], **{name: [*ids, *more] for name, ids in known.items()}) for more in ([], ["hat"])
+    ]
+    assert sorted(answers[0].json()["items"]) == ["item-3", "item-5"]
+    assert answers[1].json() == answers[0].json()
+
+
 def test_a_list_of_which_nothing_is_left_is_empty(client: TestClient) -> None:
     for filter in ({"only": ["item-3"], "without": ["item-3"]}, {"only": []}):
         answer = ask(client, HISTORIES[0], **filter)
@@ -87,8 +96,11 @@ def test_a_list_has_ten_items_unless_told(client: TestClient) -> None:
     ("body", "message"),
     [
         ({"history": ["item-99"]}, "item 'item-99': expected an item of the catalogue, it has no identifier"),
-        ({"history": ["item-1"], "only": ["item-2", "hat"]}, "item 'hat': expected an item of the catalogue"),
-        ({"history": ["item-1"], "without": ["hat"]}, "item 'hat': expected an item of the catalogue"),
+        (
+            {"history": ["item-1"], "only": ["hat", "cap"]},
+            "only: expected items of the catalogue, none of these 2 is, such as 'hat'",
+        ),
+        ({"history": ["item-1"], "without": ["hat"]}, "without: expected items of the catalogue, none of these 1 is"),
         ({"history": ["item-1"], "without": "item-2"}, "body.without: Input should be a valid list"),
         ({"history": ["item-1"], "repeats": 0}, "body.repeats: Input should be a valid boolean"),
         ({"history": ["item-1"], "k": 21}, "k: expected at most 20 items, got 21"),

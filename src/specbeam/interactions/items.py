@@ -60,4 +60,9 @@ def read_texts(
             f"{', '.join(settings.files)}: expected texts of the {len(keys)} items in the interactions, found none, in "
             f"{counts['rows']} rows; are keys written alike, as {keys[0]!r} is, and {columns[1:]} the right columns?"
         )
+    if counts["without_text"] > len(keys) / 2:
+        log.warning(
+            "only %d of %d items have a text; are keys written alike in both tables, as %r is?",
+            len(keys) - counts["without_text"], len(keys), keys[0],
+        )  # fmt: skip
     return found, dict(counts)

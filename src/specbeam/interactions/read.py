@@ -87,9 +87,20 @@ class _Steps:
             took = ", ".join(f"{step} {count:,}" for step, count in self.dropped.items() if count) or "nothing"
             raise SpecbeamError(
                 f"own_data.{self.name}: expected interactions that pass the filters, none of {self.rows:,} rows does; "
-                f"left out were: {took}; lower the filters"
+                f"left out were: {took}; {self._mend(step)}"
             )
         return table
+
+    def _mend(self, step: str) -> str:
+        if not self.rows:
+            return "the files hold no rows: are they the right ones?"
+        if self.dropped["malformed"] == self.rows:
+            return "no row can be read: correct the format, the separator or the columns"
+        if step == "training":
+            return (
+                "lower filters.training, or choose a split whose training reaches into the data (are times read right?)"
+            )
+        return "lower the filters"
 
 
 def _checked(table: pd.DataFrame, part: np.ndarray, split: SplitSettings) -> int:

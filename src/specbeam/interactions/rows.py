@@ -179,9 +179,15 @@ def _by_name(header: list[str], columns: Sequence[str | int], path: Path) -> lis
             names = ", ".join(map(ascii, header[:40]))
             raise SpecbeamError(
                 f"{path}: expected the column {column!r} once, it is {there}; the first line has {names}: correct "
-                "columns:, or name columns by numbers, from 1, if there is no header"
+                "columns:, or name columns by numbers, from 1, if there is no header" + _other_separator(header)
             )
     return [header.index(column) for column in columns]
+
+
+def _other_separator(header: list[str]) -> str:
+    """Advice for a first line that was not parted at all, and could be by another character."""
+    parting = [character for character in (";", "\t", "|") if len(header) == 1 and character in header[0]]
+    return f"; or set separator: {parting[0]!r}" if parting else ""
 
 
 def _json(

@@ -24,8 +24,8 @@ from specbeam.serving.batching import Asked, Batcher, FullError, Limits, Stopped
 from specbeam.serving.metrics import CONTENT_TYPE, Metrics
 
 PATH = "/recommend"
-BODY_BYTES = 64 * 1024
-"""The largest body of a request."""
+BODY_BYTES = 1024 * 1024
+"""The largest body of a request: some 100,000 item ids."""
 ID_LENGTH = 200
 """The longest item id that is text."""
 SUBSETS = 8
@@ -163,11 +163,18 @@ class Service:
         check_search(target.model, shape, target.trie, wanted.k)
         if drafter is not None:
             drafter.check(shape, target.trie, wanted.k)
-        only, without = None if wanted.only is None else frozenset(wanted.only), frozenset(wanted.without)
-        for item in without.union(only or ()):
-            items.row_of(item)  # raises for one that there is not
+        only = None if wanted.only is None else self._known("only", wanted.only)
         own = frozenset() if wanted.repeats else frozenset(item for item in wanted.history if item in items)
-        return Asked(prompt, wanted.k, only, without | own)
+        return Asked(prompt, wanted.k, only, self._known("without", wanted.without) | own)
+
+    def _known(self, name: str, some: list[Any]) -> frozenset[Any]:
+        """Those of `some` items that a list could name; a shop has others, too. SpecbeamError if it is none of them."""
+        known = frozenset(item for item in some if item in self.recommender.items)
+        if some and not known:
+            raise SpecbeamError(
+                f"{name}: expected items of the catalogue, none of these {len(some)} is, such as {some[0]!r}"
+            )
+        return known
 
     async def _in_time(self, future: "asyncio.Future[Recommendations]", request: Request) -> Recommendations:
         """The list, unless time is up or the client is gone: then it is not searched any more."""
