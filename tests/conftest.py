@@ -24,6 +24,7 @@ ALONE = Path(__file__).parent / "cluster"
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.hookimpl(tryfirst=True)  # before those who share the tests look at their groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the tests, those of a file go to one of them, since they share fixtures."""
     for item in items:

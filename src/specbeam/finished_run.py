@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from specbeam import settings
+from specbeam.data import ITEMS
+from specbeam.data.item_keys import ItemKeys
 from specbeam.errors import SpecbeamError
-from specbeam.files import read_yaml
+from specbeam.files import read_json, read_yaml
+from specbeam.provenance import beside
 
 DEFAULT_OBJECTIVE = "atspeed_s"
 """The draft that is taken when none is asked for, if the run has it."""
@@ -22,7 +25,11 @@ class FinishedRun:
 
     @classmethod
     def of(cls, folder: Path | str) -> "FinishedRun":
-        """Raises SpecbeamError, naming what is missing, for a folder that holds no finished run."""
+        """Raises SpecbeamError, naming what is missing, for a folder that holds no finished run.
+
+        Also where its data were prepared after its target was made: a run that is being made again, or was interrupted
+        there, has a target of other items than its catalogue names.
+        """
         folder = Path(folder)
         config = folder.resolve().parent / "config.yaml"
         for part in (folder / "prepared", folder / "target" / "model", config):
@@ -31,6 +38,12 @@ class FinishedRun:
                     f"{folder}: expected a data set's folder of a finished run, such as results/default/synthetic; "
                     f"{part} is missing"
                 )
+        trained = _begun(folder / "target" / "model")
+        if trained and _begun(folder / "prepared") > trained:
+            raise SpecbeamError(
+                f"{folder}: expected a finished run, its data were prepared after its target was trained: it is being "
+                "made again, or was interrupted; call snakemake on its config once more"
+            )
         values = read_yaml(config)
         # the other sections may be of an older version, and nothing here depends on them
         try:
@@ -48,6 +61,10 @@ class FinishedRun:
     def prepared(self) -> Path:
         """The prepared data set."""
         return self.folder / "prepared"
+
+    def item_keys(self) -> ItemKeys | None:
+        """What the user's own files call the items; None for data that have no keys."""
+        return ItemKeys.read(self.prepared / ITEMS)
 
     @property
     def target(self) -> Path:
@@ -76,3 +93,10 @@ class FinishedRun:
                 f"or {NO_DRAFT} for plain beam search"
             )
         return there[objective]
+
+
+def _begun(result: Path) -> str:
+    """When the job began that made `result`, as its provenance says in ISO 8601; empty if there is none."""
+    path = beside(result)
+    known = read_json(path) if path.exists() else {}
+    return str(known.get("start", "")) if isinstance(known, dict) else ""

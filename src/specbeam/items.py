@@ -75,6 +75,10 @@ class Items:
             )
         return cls.of({item: [numbers[token] for token in tokens] for item, tokens in catalogue.identifiers.items()})
 
+    def renamed(self, names: Mapping[Any, Any] | Sequence[Any]) -> "Items":
+        """The same items, each called `names[item]`."""
+        return Items(self.identifiers, [tuple(names[item] for item in items) for items in self.bearers])
+
     @classmethod
     def _collected(cls, named: Iterable[tuple[str, Any, Any]], source: str) -> "Items":
         """From (where it stands, item id, tokens) of each item."""

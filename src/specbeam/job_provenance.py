@@ -22,14 +22,13 @@ from specbeam import files, kept, launch
 from specbeam.digest import code_digest
 from specbeam.errors import SpecbeamError
 from specbeam.masking import masked
-from specbeam.provenance import environment
+from specbeam.provenance import beside, environment
 from specbeam.stages import STAGES, StageSettings
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of what `recorded` writes."""
-SUFFIX = ".provenance.json"
 
 
 class _Options(TypedDict):
@@ -81,11 +80,6 @@ def load(path: Path) -> dict[str, Any]:
     return value
 
 
-def beside(output: Path) -> Path:
-    """Where the provenance of the result at `output` lies: `target/model` -> `target/model.provenance.json`."""
-    return output.with_name(output.with_suffix("").name + SUFFIX)
-
-
 def recorded(
     stage: str | Callable[[Mapping[str, Any]], str], *, output: str, keep: Sequence[str] = ()
 ) -> Callable[[Callable], Callable]:
@@ -103,6 +97,8 @@ def recorded(
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(verb)
         def wrapped(**options: Any) -> None:
+            if not options[output].name:  # `.`, beside which nothing could lie
+                options[output] = options[output].resolve()
             path = beside(options[output])
             if launch.is_main():
                 path.unlink(missing_ok=True)

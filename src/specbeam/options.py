@@ -41,14 +41,14 @@ def drafts_of(pairs: list[str]) -> dict[str, Path]:
     return drafts
 
 
-def identifiers_of(values: StageSettings, dataset: str) -> Any:
-    """Settings of the identifiers of `dataset`; SpecbeamError if own_data has none."""
+def own_data_of(values: StageSettings, dataset: str, *, part: str) -> Any:
+    """Settings of `dataset` in own_data; SpecbeamError if it has no `part`."""
     own = values.own_data.get(dataset)
-    if own is None or own.identifiers is None:
+    if own is None or getattr(own, part) is None:
         raise SpecbeamError(
-            f"--dataset {dataset}: expected a name in own_data with `identifiers`; name another, or add them there"
+            f"--dataset {dataset}: expected a name in own_data with `{part}`; name another, or add them there"
         )
-    return own.identifiers
+    return own
 
 
 def timing_threads(threads: int) -> int:

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from specbeam.errors import SpecbeamError
 from specbeam.job_provenance import recorded
-from specbeam.options import OwnDataset, Raw, SettingsOption, Threads, identifiers_of
+from specbeam.options import OwnDataset, Raw, SettingsOption, Threads, own_data_of
 from specbeam.stages import StageSettings
 
 
@@ -20,11 +19,8 @@ def read_interactions(
     """Read, filter and split interactions of your own."""
     from specbeam.interactions import read as stage
 
-    own = StageSettings.read("read_interactions", settings, dataset=dataset).own_data.get(dataset)
-    if own is None or own.interactions is None:
-        raise SpecbeamError(
-            f"--dataset {dataset}: expected a name in own_data with `interactions`; name another, or add them there"
-        )
+    values = StageSettings.read("read_interactions", settings, dataset=dataset)
+    own = own_data_of(values, dataset, part="interactions")
     stage.read_own(name=dataset, own=own, raw=raw)
 
 
@@ -43,7 +39,7 @@ def embed_items(
     from specbeam.identifiers import embeddings as stage
 
     values = StageSettings.read("embed_items", settings, dataset=dataset)
-    chosen = identifiers_of(values, dataset).embeddings
+    chosen = own_data_of(values, dataset, part="identifiers").identifiers.embeddings
     stage.embed_items(raw=raw, output=embeddings, settings=chosen, device=values.device, threads=threads)
 
 
@@ -58,7 +54,8 @@ def identify_items(
     """Turn embeddings into identifiers, and report on them."""
     from specbeam.identifiers import identify as stage
 
-    chosen = identifiers_of(StageSettings.read("identify_items", settings, dataset=dataset), dataset)
+    values = StageSettings.read("identify_items", settings, dataset=dataset)
+    chosen = own_data_of(values, dataset, part="identifiers").identifiers
     stage.identify_items(raw=raw, embeddings=embeddings, output=identifiers, settings=chosen)
 
 

@@ -31,6 +31,7 @@ def precision(
 
     Strict lists against plain beam search in the same precision, that against itself in batches, and against float32.
     """
+    from specbeam import models
     from specbeam.finished_run import FinishedRun
     from specbeam.measurement import precision as stage
     from specbeam.provenance import environment
@@ -41,7 +42,8 @@ def precision(
         raise SpecbeamError(
             f"{folder}: expected a draft for strict lists, there is none to use; name one by --objective"
         )
-    values = run.settings.model_copy(update={"device": device.value})
+    where = models.choose_device(device.value)
+    values = run.settings.model_copy(update={"device": where.type})
     threads = threads or len(os.sched_getaffinity(0))
     sizes = {"users": users, "beam_width": k, "draft_beam_width": draft_beam_width}
     names = [each.value for each in dtype]
@@ -54,7 +56,7 @@ def precision(
     lines = [
         f"{folder}: {len(rows) // len(found)} test users, seed {values.seed}; K = {k}, N = {draft_beam_width}, draft "
         f"{draft.parents[1].name}, normalise {values.decoding.normalise}",
-        f"machine: {facts['cpu']}, {values.device}, {threads} thread(s)",
+        f"machine: {facts['cpu']}, {where.type}, {threads} thread(s)",
         f"torch {versions['torch']}, transformers {versions['transformers']}, commit {commit}",
         "",
         stage.text(found),

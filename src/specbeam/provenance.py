@@ -12,6 +12,13 @@ from specbeam import __version__
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "pandas", "snakemake")
 """Distributions whose versions are recorded beside those of specbeam and Python."""
+SUFFIX = ".provenance.json"
+"""Of the file beside a result that says how it was made (specbeam.job_provenance)."""
+
+
+def beside(output: Path) -> Path:
+    """Where the provenance of the result at `output` lies: `target/model` -> `target/model.provenance.json`."""
+    return output.with_name(output.with_suffix("").name + SUFFIX)
 
 
 def environment() -> dict[str, Any]:

@@ -4,11 +4,14 @@ import json as json_format
 from enum import StrEnum
 from pathlib import Path
 from textwrap import shorten
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from specbeam.errors import SpecbeamError
+
+if TYPE_CHECKING:
+    from specbeam.data.item_keys import ItemKeys
 
 LONGEST = 60
 """Characters of a text that a table shows."""
@@ -17,8 +20,8 @@ Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 
 Folder = Annotated[Path, typer.Argument(help="Data set of a finished run, such as results/default/synthetic.")]
 User = Annotated[int | None, typer.Option(min=0, help="A test user, by number in the data.")]
-History = Annotated[str | None, typer.Option(help="Or item ids, oldest first: 5,9,22.")]
-Without = Annotated[str | None, typer.Option(help="Item ids that the list may not name: 5,9,22.")]
+History = Annotated[str | None, typer.Option(help="Or item ids (of own data: keys), oldest first: 5,9,22.")]
+Without = Annotated[str | None, typer.Option(help="Item ids (of own data: keys) that the list may not name.")]
 Repeats = Annotated[bool, typer.Option(help="Whether the list may name items of the history.")]
 K = Annotated[int, typer.Option("--k", min=1, help="Items in the list.")]
 ObjectiveOption = Annotated[
@@ -55,13 +58,14 @@ def recommend(
     from specbeam.recommender import Recommender
 
     run = FinishedRun.of(folder)
-    given = _history(run.prepared, user, history)
-    recommender = Recommender.load(folder, objective=objective, device=device.value)
+    own = run.item_keys()
+    given = _history(run.prepared, user, history, own)
+    recommender = Recommender.load(folder, objective=objective, device=device.value, keys=True)
     options = {"verification": verification, "temperature": temperature, "seed": seed}
-    left_out = [] if without is None else _items("--without", without)
+    left_out = [] if without is None else _items("--without", without, own)
     (made,) = recommender.for_histories([given], k, without=left_out, repeats=repeats, **options)
     names, draft = Catalogue.load(run.prepared / CATALOGUE).identifiers, run.draft(objective)
-    own = _own_names(folder)
+    numbers = own.numbers(made.items) if own else made.items
     found = {
         "user": user,
         "history": given,
@@ -69,32 +73,31 @@ def recommend(
         "verification": verification,
         "target_calls": made.target_calls,
         "list": [
-            {"rank": rank, "item": item, **own.get(item, {}), "identifier": "".join(names[item]), "score": score}
-            for rank, (item, score) in enumerate(zip(made.items, made.scores, strict=True), start=1)
+            {"rank": rank, "item": item, **_own(own, item), "identifier": "".join(names[item]), "score": score}
+            for rank, (item, score) in enumerate(zip(numbers, made.scores, strict=True), start=1)
         ],
     }
     typer.echo(json_format.dumps(found, indent=2, ensure_ascii=False) if json else _table(found))
 
 
-def _own_names(folder: Path) -> dict[int, dict[str, Any]]:
-    """Item -> the key and the text that it has in the user's own files, if the data set was read from such."""
-    from specbeam import parquet
-    from specbeam.data import ITEMS
-
-    path = Path(folder) / "raw" / ITEMS
-    if not path.exists():
-        return {}
-    table = parquet.read(path, expected="the items that were read", again="read the interactions again")
-    return {row.pop("item"): row for row in table.select(["item", "key", "text"]).to_pylist()}
+def _own(own: "ItemKeys | None", item: int) -> dict[str, Any]:
+    """The key and the text of an item in the user's own files, if the data have such."""
+    return {"key": own.keys[item], "text": own.texts[item]} if own else {}
 
 
-def _history(prepared: Path, user: int | None, history: str | None) -> list[int]:
+def _history(prepared: Path, user: int | None, history: str | None, own: "ItemKeys | None") -> list[Any]:
     if (user is None) == (history is None):
         raise SpecbeamError("expected --user or --history: one of them")
-    return asked(prepared, user)["history"] if history is None else _items("--history", history)
+    if history is not None:
+        return _items("--history", history, own)
+    numbers = asked(prepared, user)["history"]
+    return [own.keys[item] for item in numbers] if own else numbers
 
 
-def _items(option: str, text: str) -> list[int]:
+def _items(option: str, text: str, own: "ItemKeys | None") -> list[Any]:
+    """What is between commas: keys, where the data have such, even if they look like numbers."""
+    if own:
+        return [key.strip() for key in text.split(",")]
     try:
         return [int(item) for item in text.split(",")]
     except ValueError:

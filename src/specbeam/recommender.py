@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from specbeam import drop_in, memory, models
 from specbeam.data import prepared
+from specbeam.data.item_keys import ItemKeys
 from specbeam.decoding.drafters import ModelDrafter
 from specbeam.decoding.filters import Filters
 from specbeam.decoding.inputs import Prompts, left_padded, prompt_rows
@@ -100,27 +101,32 @@ class Recommender:
 
     @classmethod
     def load(
-        cls, folder: Path | str, *, objective: str | None = None, device: str = "auto", **options: Any
-    ) -> "Recommender":
+        cls, folder: Path | str, *, objective: str | None = None, device: str = "auto", keys: bool = False,
+        **options: Any,
+    ) -> "Recommender":  # fmt: skip
         """The models of a finished run, from its data set's folder, such as results/default/synthetic.
 
         `objective` names the draft (None: atspeed_s if the run has it, else its first; "none": no draft), `device` is
-        auto, cpu or cuda, `options` are those of Recommender. Prompts, precision, normalisation and draft length are
-        those of the run; lists hold real items, whatever constraint it had. Raises SpecbeamError for a folder without a
-        finished run, and for an objective without a draft.
+        auto, cpu or cuda, `options` are those of Recommender. With `keys`, items are called as in the user's own files
+        (text), where the data have such keys, rather than by number. Prompts, precision, normalisation and draft length
+        are those of the run; lists hold real items, whatever constraint it had. Raises SpecbeamError for a folder
+        without a finished run, and for an objective without a draft.
         """
         run = FinishedRun.of(folder)
         values, place, data = run.settings, run.draft(objective), prepared.load(run.prepared)
         builder = PromptBuilder(
             style=values.prompt.style, history=values.prompt.history, tokenizer=data.tokenizer, catalogue=data.catalogue
         )
+        items, prompt = Items.of_catalogue(data.catalogue, data.tokenizer), builder
+        if keys and (own := run.item_keys()) is not None:
+            items, prompt = items.renamed(own.keys), _of_keys(own, builder, last=values.prompt.history)
         where = models.choose_device(device)
         draft = place and models.load(place, dtype=values.draft.model.dtype, device=where)
         of_run = {"normalise": values.decoding.normalise, "draft_length": values.decoding.draft_length}
         return cls(
             models.load(run.target, dtype=values.target.model.dtype, device=where),
-            Items.of_catalogue(data.catalogue, data.tokenizer),
-            **{"draft": draft, "prompt": builder, **of_run, **options},
+            items,
+            **{"draft": draft, "prompt": prompt, **of_run, **options},
         )
 
     def with_items(
@@ -252,10 +258,8 @@ class Recommender:
         return drop_in.generate(model, input_ids, target=self.target, search=self.search, **arguments)
 
     def _rule(self, verification: str, temperature: float, seed: int) -> Rule:
-        if not temperature > 0 or (verification == "strict" and temperature != 1):
-            raise SpecbeamError(
-                f"temperature: expected a number above 0, and 1 under strict, which does not sample; got {temperature}"
-            )
+        if verification == "strict" and temperature != 1:
+            raise SpecbeamError(f"temperature: expected 1 under strict, which does not sample; got {temperature}")
         if verification == "coupled" and self.target.normalise != "children":
             raise SpecbeamError("coupled draws from a distribution over items: it needs normalise='children'")
         return rule_of(verification, temperature, seed)
@@ -275,3 +279,8 @@ class Recommender:
 
 def _by_length(rows: list[list[int]]) -> list[int]:
     return sorted(range(len(rows)), key=lambda place: len(rows[place]))
+
+
+def _of_keys(own: ItemKeys, builder: PromptBuilder, *, last: int) -> Callable[[Sequence[Any]], list[int]]:
+    """Prompts for histories of keys, of which the `last` ones count."""
+    return lambda history: builder(own.numbers(history[-last:]))

@@ -48,7 +48,9 @@ def result(config: Path) -> Iterator[str]:
             )
         yield read_text(table, expected="a table").rstrip()
         yield f"\nFigures: {folder / 'figures'}/  (png, svg, the data as csv, and a caption)"
-    yield f"All of it on one page: {Path('results') / run.run / 'index.html'}"
+    page = Path("results") / run.run / "index.html"
+    if page.is_file():  # not where single data sets were asked for
+        yield f"All of it on one page: {page}"
 
 
 def digests() -> Iterator[str]:

@@ -4,7 +4,7 @@ import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -58,7 +58,8 @@ def serve(
 ) -> None:
     """Answer requests for lists over HTTP, in batches.
 
-    With the models of a finished run; SIGTERM or Ctrl+C stops it when those that wait are answered.
+    With the models of a finished run; items of own data are called by their keys. SIGTERM or Ctrl+C stops it when those
+    that wait are answered.
     """
     require()
     import torch
@@ -72,7 +73,8 @@ def serve(
     if threads:
         torch.set_num_threads(threads)
     with server.bound(host, port) as opened:  # before models are loaded, which may take minutes
-        recommender = Recommender.load(folder, objective=objective, device=device.value, batch_size=batch_size)
+        loaded = {"objective": objective, "device": device.value, "batch_size": batch_size}
+        recommender = Recommender.load(folder, keys=True, **loaded)
         _warm(recommender, folder, tune, batch_size)
         server.run(Service(recommender, limits=limits, timeout=timeout_seconds, most=max_k), opened)
 
@@ -129,19 +131,21 @@ def require() -> None:
         )
 
 
-def histories(folder: Path, count: int) -> list[list[int]]:
-    """Those of the first `count` test users of a finished run."""
+def histories(folder: Path, count: int, *, keys: bool = False) -> list[list[Any]]:
+    """Those of the first `count` test users of a finished run; with `keys` as `Recommender.load` takes them."""
     from specbeam.data.prepared import USERS
     from specbeam.data.sequences import history_and_targets, load_users
     from specbeam.finished_run import FinishedRun
 
-    users = history_and_targets(load_users(FinishedRun.of(folder).prepared / USERS), "test")
-    return [list(map(int, history)) for history in users["history"][:count]]
+    run = FinishedRun.of(folder)
+    users = history_and_targets(load_users(run.prepared / USERS), "test")
+    found, own = [list(map(int, history)) for history in users["history"][:count]], run.item_keys() if keys else None
+    return [[own.keys[item] for item in history] for history in found] if own else found
 
 
 def _warm(recommender: "Recommender", folder: Path, tune: list[int], batch_size: int) -> None:
     """Make one list, since the first takes longer, and choose plans."""
-    examples = histories(folder, max(EXAMPLES, batch_size))
+    examples = histories(folder, max(EXAMPLES, batch_size), keys=True)
     recommender.for_histories(examples[:1])
     for k in tune:
         for size in {1, batch_size}:

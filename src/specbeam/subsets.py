@@ -66,13 +66,13 @@ class Shelf:
 
     def subset(self, items: Collection[Any]) -> Subset:
         """The part of the catalogue that is `items`; SpecbeamError for an item that it does not have."""
-        chosen = _ids(items)
+        chosen = _ids(items, "only")
         rows = np.unique(np.fromiter(map(self.items.row_of, chosen), dtype=np.int64))
         return Subset(chosen, Part.of(self.trie, rows))
 
     def left_out(self, without: Without, prompts: int) -> list[frozenset[Any]]:
         """The item ids that each prompt's list leaves out."""
-        return _each(without, prompts, "without", lambda some: frozenset() if some is None else _ids(some))
+        return _each(without, prompts, "without", lambda some: frozenset() if some is None else _ids(some, "without"))
 
     def filters(self, only: Only, without: Without, prompts: int) -> list[Filter]:
         """The filter of each prompt. Raises SpecbeamError for items and subsets of another catalogue."""
@@ -110,13 +110,13 @@ class Shelf:
         return some
 
 
-def _ids(some: Any) -> frozenset[Any]:
+def _ids(some: Any, name: str) -> frozenset[Any]:
     try:
         if not isinstance(some, str):
             return frozenset(plain(some))
     except TypeError:  # neither a collection nor of what can be a key
         pass
-    raise SpecbeamError(f"expected a collection of item ids, got {repr(some)[:200]}")
+    raise SpecbeamError(f"{name}: expected a collection of item ids, such as [5, 9], got {repr(some)[:200]}")
 
 
 _ONE = Subset | list | set | frozenset | None

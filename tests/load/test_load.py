@@ -69,14 +69,16 @@ def assert_same(found: list[list[tuple[list[int], list[float]]]], expected: list
 
 
 def test_memory_stays_flat_over_many_lists() -> None:
-    made, done, samples, tensors = recommender(), 0, [], []
+    made, done, samples, things = recommender(), 0, [], []
     start = time.perf_counter()
     for number, request in enumerate(requests(1, LISTS)):
         done += len(made(**request))
         if number % 10 == 0:
             gc.collect()
             samples.append((done, resident()))
-            tensors.append(sum(isinstance(thing, Tensor) for thing in gc.get_objects()))
+            held = gc.get_objects()
+            things.append((sum(isinstance(thing, Tensor) for thing in held), len(held)))
+            del held
         if done >= LISTS:
             break
     seconds = time.perf_counter() - start
@@ -86,7 +88,9 @@ def test_memory_stays_flat_over_many_lists() -> None:
         f"{done:,} lists in {seconds:.0f} s: memory grew by {slope:.1f} bytes a list after the first {lists[0]:,}, "
         f"{(memory[-1] - memory[0]) / 2**20:+.2f} MiB in all, of {memory[-1] / 2**20:.0f}"
     )
-    assert len(set(tensors[1:])) == 1, "tensors are left behind"
+    tensors, objects = zip(*things[1:], strict=True)
+    assert len(set(tensors)) == 1, "tensors are left behind"
+    assert objects[-1] - objects[0] < done / 10, "objects are left behind"
     assert slope < FLAT or not FULL, "memory grows"  # a few hundred lists still find the heap its size
 
 

@@ -16,6 +16,8 @@ from specbeam.data import ITEMS, prepared
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs
 from specbeam.decoding.lists import search
+from specbeam.files import write_json
+from specbeam.provenance import beside
 from specbeam.settings import Settings
 
 
@@ -75,21 +77,47 @@ def test_the_command_prints_a_table_of_rank_item_identifier_and_score(run: Path)
     assert lines[-1] == f"strict, draft atspeed_s, target calls: {made.target_calls}"
 
 
-def test_of_own_data_the_command_shows_keys_and_texts(run: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def keyed(run: Path, tmp_path: Path) -> Path:
+    """The run with keys: those of other items' numbers, and texts of every second item."""
     shutil.copytree(run.parent, tmp_path / "mine")
-    folder = tmp_path / "mine" / "tiny"
     items = len(prepared.load(run / "prepared").catalogue.identifiers)
     texts = [None if item % 2 else f"text {item} " + "and more " * 20 for item in range(items)]
-    columns = {"item": range(items), "key": [f"SKU-{item}" for item in range(items)], "text": texts}
-    parquet.write(pa.table(columns), folder / "raw" / ITEMS)
-    rows = json.loads(recommend(folder, "--history", "5,9", "--k", "4", "--json"))["list"]
-    assert [(row["key"], row["text"]) for row in rows] == [(f"SKU-{row['item']}", texts[row["item"]]) for row in rows]
-    lines = recommend(folder, "--history", "5,9", "--k", "4").splitlines()
+    columns = {"item": range(items), "key": [str(items + 4 - item) for item in range(items)], "text": texts}
+    parquet.write(pa.table(columns), tmp_path / "mine" / "tiny" / "prepared" / ITEMS)
+    return tmp_path / "mine" / "tiny"
+
+
+def test_of_own_data_the_command_takes_and_shows_keys_even_if_they_are_numbers(run: Path, keyed: Path) -> None:
+    items = len(prepared.load(run / "prepared").catalogue.identifiers)
+    plain = json.loads(recommend(run, "--history", "5,9", "--k", "4", "--without", "7", "--json"))
+    history, without = f"{items - 1}, {items - 5}", f"{items - 3}"
+    found = json.loads(recommend(keyed, "--history", history, "--k", "4", "--without", without, "--json"))
+    assert found["history"] == [str(items - 1), str(items - 5)]
+    assert [row["item"] for row in found["list"]] == [row["item"] for row in plain["list"]]
+    assert [row["key"] for row in found["list"]] == [str(items + 4 - row["item"]) for row in found["list"]]
+    lines = recommend(keyed, "--history", history, "--k", "4", "--without", without).splitlines()
+    assert lines[0] == f"history {history}"
     assert lines[2].split() == ["rank", "item", "key", "identifier", "score", "text"]
-    for line, row in zip(lines[3:7], rows, strict=True):
+    for line, row in zip(lines[3:7], found["list"], strict=True):
         assert line.split()[2] == row["key"]
         assert (f"text {row['item']} and more" in line) == (row["text"] is not None)
         assert len(line) < 140
+
+
+def test_of_own_data_a_users_history_is_shown_in_keys(run: Path, keyed: Path) -> None:
+    user, history = first_user(run)
+    items = len(prepared.load(run / "prepared").catalogue.identifiers)
+    found = json.loads(recommend(keyed, "--user", str(user), "--json"))
+    assert found["history"] == [str(items + 4 - item) for item in history]
+
+
+def test_a_recommender_by_keys_refuses_numbers_and_keys_that_there_are_not(keyed: Path) -> None:
+    recommender = Recommender.load(keyed, keys=True, objective="none")
+    for history in ([5], ["1"]):
+        with pytest.raises(SpecbeamError, match=f"item {history[0]!r}: expected the key of an item, as text, such as"):
+            recommender.for_histories([history])
+    assert recommender.for_histories([["1", *["9"] * 20]])[0].items  # the last 20 count
 
 
 def test_the_command_takes_any_history_and_prints_json(run: Path) -> None:
@@ -135,6 +163,23 @@ def test_a_folder_without_a_finished_run_is_refused_by_what_is_missing(run: Path
     shutil.rmtree(part) if part.is_dir() else part.unlink()
     with pytest.raises(SpecbeamError, match=rf"expected a data set's folder of a finished run.*{part.name} is missing"):
         Recommender.load(tmp_path / "mine" / "tiny")
+
+
+def test_a_run_whose_data_were_prepared_again_and_whose_target_was_not_trained_again_is_refused(
+    run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run.parent, tmp_path / "mine")
+    folder = tmp_path / "mine" / "tiny"
+
+    def begun(part: str, minute: int) -> None:
+        write_json(beside(folder / part), {"start": f"2026-11-26T12:{minute}:00+00:00"})
+
+    begun("prepared", 10)
+    begun("target/model", 20)
+    Recommender.load(folder)
+    begun("prepared", 30)
+    with pytest.raises(SpecbeamError, match="its data were prepared after its target was trained"):
+        Recommender.load(folder)
 
 
 def test_a_run_without_drafts_gives_plain_lists(run: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from own_interactions import COLUMNS, csv, read, settings_of
 from specbeam.errors import SpecbeamError
+from specbeam.interactions.rows import Malformed, read_rows
 from specbeam.settings import parse
 
 ROWS = [("u1", f"i{n}", 100 + n, 5) for n in range(10)]
@@ -111,6 +112,27 @@ def test_one_malformed_line_more_than_allowed(tmp_path):
     refused(tmp_path, settings_of(path, malformed=1), message)
 
 
+@pytest.mark.parametrize(
+    ("quotes_in", "taken", "what"),
+    [
+        ([3], range(3, 12), "no CSV (unexpected end of data), up to line 11"),
+        ([3, 8], range(3, 9), "no CSV (',' expected after '\"'), up to line 8"),
+    ],
+)
+def test_all_lines_that_a_stray_quote_takes_with_it_are_counted(tmp_path, quotes_in, taken, what):
+    path = csv(tmp_path / "orders.csv", ROWS)
+    lines = path.read_text().splitlines(keepends=True)
+    for line in quotes_in:
+        lines[line - 1] = '"' + lines[line - 1]
+    path.write_text("".join(lines))
+    allowed, fewer = Malformed("malformed", allowed=len(taken)), Malformed("malformed", allowed=len(taken) - 1)
+    rows = list(read_rows(path, "csv", ["what"], malformed=allowed))
+    assert [line for line, _ in rows] == [line for line in range(2, 12) if line not in taken]
+    assert (allowed.count, allowed.examples) == (len(taken), [f"{path}:3: {what}"])
+    with pytest.raises(SpecbeamError, match=rf"malformed: {len(taken)} or more"):
+        list(read_rows(path, "csv", ["what"], malformed=fewer))
+
+
 def test_filters_that_leave_nothing_say_which_took_how_many(tmp_path):
     own = settings_of(
         csv(tmp_path / "orders.csv", [*ROWS, ROWS[0], ("u", "i", 1, 2)]), filters={"rating": 4, "item_core": 2}
@@ -156,6 +178,10 @@ FILES = {"files": ["orders.csv"], "format": "csv", "columns": COLUMNS}
         (
             {"sequences": "toys", "split": {"by": "leave-one-out"}},
             "toys: sequences are ready as they are: remove split, or sequences",
+        ),
+        (
+            {"interactions": FILES, "identifiers": {"embeddings": {"from": "text", "model": "."}}},
+            "toys: identifiers from text need `items`, the files that texts are in",
         ),
         (
             {"interactions": FILES | {"format": "amazon-2014"}},

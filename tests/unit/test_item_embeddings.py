@@ -198,8 +198,10 @@ def test_a_table_of_items_that_lacks_one_which_occurs_is_refused(raw):
 
 def test_texts_are_those_of_the_items_and_asked_for_where_there_are_none(raw, tmp_path):
     folder = save_encoder(tmp_path / "encoder")
-    with pytest.raises(SpecbeamError, match="expected a column `text`"):
-        embedded(raw, **{"from": "text", "model": str(folder)})
+    for without in ({}, {"text": pa.nulls(4, pa.string())}):
+        pq.write_table(pa.table({"item": range(4), "key": range(4), **without}), raw / ITEMS)
+        with pytest.raises(SpecbeamError, match="expected a column `text` with texts"):
+            embedded(raw, **{"from": "text", "model": str(folder)})
     pq.write_table(pa.table({"item": range(4), "key": range(4), "text": ["red", None, "green", "red"]}), raw / ITEMS)
     expected = from_texts(["red", "", "green", "red"], model=str(folder), revision=None, **ON_CPU)
     np.testing.assert_allclose(embedded(raw, **{"from": "text", "model": str(folder)}), expected, atol=1e-6)

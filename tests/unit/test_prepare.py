@@ -3,8 +3,12 @@ import subprocess
 import sys
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from specbeam.data import ITEMS
+from specbeam.data.item_keys import ItemKeys
 from specbeam.data.prepare import prepare
 from specbeam.data.prepared import load, load_tokenizer
 from specbeam.data.sequences import read_raw, write_raw
@@ -63,6 +67,13 @@ def test_preparing_again_replaces_the_folder_with_the_same_bytes(tmp_path):
     }
 
 
+def test_a_folder_with_other_files_is_refused_and_left_as_it_is(tiny_dataset, tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(SpecbeamError, match="this one holds other files: name another"):
+        prepare(raw=tiny_dataset.raw, prepared=tmp_path, model=ModelSettings())
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
 def test_a_preparation_that_fails_half_way_leaves_the_older_folder_whole(tmp_path, monkeypatch):
     raw, prepared = small_raw(tmp_path / "raw"), tmp_path / "prepared"
     prepare(raw=raw, prepared=prepared, model=ModelSettings())
@@ -95,6 +106,33 @@ def test_identifiers_of_another_file_take_the_place_of_those_in_the_folder(tmp_p
     other.write_text(json.dumps({"0": ["<z_1>"]}))
     with pytest.raises(SpecbeamError, match="learned.json: expected an identifier for every item"):
         prepare(raw=raw, prepared=tmp_path / "prepared", model=ModelSettings(), identifiers=other)
+
+
+def test_keys_of_items_are_prepared_with_them(tmp_path):
+    raw = small_raw(tmp_path / "raw")
+    pq.write_table(pa.table({"item": [2, 0, 1], "key": ["C", "A", "B"]}), raw / ITEMS)
+    prepare(raw=raw, prepared=tmp_path / "prepared", model=ModelSettings())
+    (raw / ITEMS).unlink()
+    own = ItemKeys.read(tmp_path / "prepared" / ITEMS)
+    assert (own.keys, own.texts) == (["A", "B", "C"], [None] * 3)
+    assert own.numbers(["C", "A"]) == [2, 0]
+    prepare(raw=raw, prepared=tmp_path / "prepared", model=ModelSettings())
+    assert ItemKeys.read(tmp_path / "prepared" / ITEMS) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"item": [0, 1], "key": ["A", "B"]}, "expected a row for every item, found 2, and an identifier for item 2"),
+        ({"item": [0, 1, 2], "key": ["A", "B", "A"]}, "expected a key for each item alone, 'A' is there twice"),
+        ({"item": [0, 1, 2], "name": ["A", "B", "C"]}, "expected columns item and key, got item, name"),
+    ],
+)
+def test_keys_that_do_not_name_every_item_once_are_refused(tmp_path, columns, message):
+    raw = small_raw(tmp_path / "raw")
+    pq.write_table(pa.table(columns), raw / ITEMS)
+    with pytest.raises(SpecbeamError, match=f"{ITEMS}: {message}"):
+        prepare(raw=raw, prepared=tmp_path / "prepared", model=ModelSettings())
 
 
 def test_a_base_model_that_cannot_be_loaded_is_named(tmp_path):

@@ -114,6 +114,20 @@ def test_a_jobs_log_begins_before_its_work_so_that_none_that_was_killed_is_empty
     assert caplog.messages == [f"evaluate on {platform.node()}, 0 thread(s)"]
 
 
+def test_of_the_folder_at_hand_it_lies_beside_that_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    made = {}
+
+    @job_provenance.recorded("download", output="output")
+    def verb(output):
+        made["at"] = output
+
+    verb(output=Path())
+    assert made["at"] == tmp_path / "here"
+    assert (tmp_path / "here.provenance.json").is_file()
+
+
 def test_the_result_itself_holds_nothing_of_it(tmp_path):
     made_by(tmp_path / "out.txt")
     assert (tmp_path / "out.txt").read_text() == "result"

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
+from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from finished_run_for_tests import make_run
 from models_for_tests import tiny_model
 from serving_for_tests import until
-from specbeam import Plan, Recommender, SpecbeamError, cli, serve_verb
+from specbeam import Plan, Recommender, SpecbeamError, cli, parquet, serve_verb
+from specbeam.data import ITEMS, prepared
 from specbeam.decoding.planner import Planned
 from specbeam.serving.app import Service
 from specbeam.serving.server import Server
@@ -123,3 +126,26 @@ def test_what_to_draft_is_measured_at_the_start_for_the_k_that_are_named(
     assert CliRunner().invoke(cli.app, line).exit_code == 0
     assert served[0].recommender.plans == {(3, 1): Plan((9,)), (3, 2): Plan((9,))}
     assert served[0].most == 7
+
+
+def test_of_own_data_it_is_asked_and_answers_in_keys(
+    tiny_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "tiny", tiny_dataset.prepared)
+    items = prepared.load(tiny_dataset.prepared).catalogue.identifiers
+    keys = [f"{'long-' * 50 if item % 2 else 'SKU-'}{item}" for item in sorted(items)]
+    parquet.write(pa.table({"item": sorted(items), "key": keys}), tmp_path / "tiny" / "prepared" / ITEMS)
+    served: list[Service] = []
+    monkeypatch.setattr("specbeam.serving.server.run", lambda service, opened: served.append(service))
+    assert (
+        CliRunner().invoke(cli.app, ["serve", str(tmp_path / "tiny"), "--port", "0", "--device", "cpu"]).exit_code == 0
+    )
+    body = {"history": ["SKU-4", "SKU-12"], "only": ["SKU-2", "SKU-4", "SKU-10"], "without": ["SKU-2"], "k": 3}
+    with TestClient(served[0].app) as client:
+        filtered = client.post("/recommend", json=body | {"repeats": False})
+        everything = client.post("/recommend", json={"history": ["SKU-4", "SKU-12"], "k": 20})
+        refused = client.post("/recommend", json={"history": [4, 12]})
+    (plain,) = Recommender.load(tmp_path / "tiny", device="cpu").for_histories([[4, 12]], k=20)
+    assert everything.json()["items"] == [keys[item] for item in plain.items]
+    assert filtered.json()["items"] == ["SKU-10"]
+    assert (refused.status_code, "item 4: expected the key of an item" in refused.json()["detail"]) == (422, True)

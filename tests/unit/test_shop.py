@@ -47,6 +47,16 @@ def test_the_config_of_the_example_reads_it(shop, tmp_path, request):
     assert None not in texts_in(tmp_path / "raw").values()
 
 
+def test_a_file_of_the_users_own_is_left_as_it_is(tmp_path):
+    (tmp_path / "orders.csv").write_text("mine")
+    with pytest.raises(SpecbeamError, match="orders.csv: there is another file of this name; move it away"):
+        generate_shop(tmp_path, customers=10, items=40, seed=1)
+    assert (tmp_path / "orders.csv").read_text() == "mine"
+    (tmp_path / "orders.csv").unlink()
+    generate_shop(tmp_path, customers=10, items=40, seed=1)
+    generate_shop(tmp_path, customers=10, items=40, seed=1)
+
+
 def test_too_few_items_for_the_categories_are_refused(tmp_path):
     with pytest.raises(SpecbeamError, match="--items: expected at least 32, got 31"):
         generate_shop(tmp_path, customers=10, items=31, seed=1)

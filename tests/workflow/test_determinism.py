@@ -7,7 +7,7 @@ import pytest
 
 from checkouts import copied
 from specbeam.comparison.report import equal_files
-from specbeam.job_provenance import SUFFIX
+from specbeam.provenance import SUFFIX
 
 pytestmark = pytest.mark.slow
 

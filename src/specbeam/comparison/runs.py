@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from specbeam import files, job_provenance
+from specbeam import files, job_provenance, provenance
 from specbeam.errors import SpecbeamError
 from specbeam.measurement import records
 from specbeam.settings import parse
@@ -91,7 +91,7 @@ class Run:
         Left out, and told, is what was damaged or has another format.
         """
         found = {}
-        for path in sorted(self.folder.rglob(f"*{job_provenance.SUFFIX}")):
+        for path in sorted(self.folder.rglob(f"*{provenance.SUFFIX}")):
             try:
                 found[str(path.relative_to(self.folder))] = job_provenance.load(path)
             except SpecbeamError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from specbeam import files, job_provenance
+from specbeam import files, job_provenance, provenance
 from specbeam.comparison.runs import Run
 from specbeam.cost.facts import Facts
 from specbeam.cost.work import Workload
@@ -158,7 +158,7 @@ def save(runs: Sequence[Measured], path: Path) -> None:
 def _taken(folder: Path) -> tuple[dict[str, Taken], set[tuple[str, str]]]:
     """What the jobs of one data set took, by rule, and the machines (CPU, device) on which."""
     found, machines, made = {}, set(), defaultdict(list)
-    for path in sorted(folder.rglob(f"*{job_provenance.SUFFIX}")):
+    for path in sorted(folder.rglob(f"*{provenance.SUFFIX}")):
         if path.relative_to(folder).parts[0] != "ablations":
             job = job_provenance.load(path)
             if "cpu_seconds" not in job:
@@ -168,7 +168,7 @@ def _taken(folder: Path) -> tuple[dict[str, Taken], set[tuple[str, str]]]:
     for rule, (stages, patterns) in RULES.items():
         if jobs := [job for stage in stages for job in made[stage]]:
             results = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-            size = sum(path.stat().st_size for path in results if not path.name.endswith(job_provenance.SUFFIX))
+            size = sum(path.stat().st_size for path in results if not path.name.endswith(provenance.SUFFIX))
             found[rule] = Taken(
                 len(jobs),
                 round(_mean(job["seconds"] for job in jobs), 2),

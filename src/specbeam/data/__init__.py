@@ -12,7 +12,8 @@ IDENTIFIERS = "identifiers.json"
 """Item (counted from 0) -> its identifier's tokens."""
 
 ITEMS = "items.parquet"
-"""Items of own data: item (int64, counted from 0), key (string: what it is called there), text (string or null)."""
+"""Items of own data: item (int64, counted from 0), key (string: what it is called there), text (string or null).
+In prepared data too, if there is one in the raw."""
 USERS = "users.parquet"
 """Users of own data: user (int64, counted from 0), key (string)."""
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
-from specbeam import pretrained
+from specbeam import parquet, pretrained
 from specbeam.catalogue import SPECIAL_TOKENS, TOKEN, Catalogue
-from specbeam.data import IDENTIFIERS, SPLITS, file_of
+from specbeam.data import IDENTIFIERS, ITEMS, SPLITS, file_of
+from specbeam.data.item_keys import read_items
 from specbeam.data.prepared import CATALOGUE, STATISTICS, TOKENIZER, USERS
 from specbeam.data.sequences import read_raw, save_users
 from specbeam.data.statistics import save_statistics, statistics
@@ -22,21 +24,30 @@ log = logging.getLogger(__name__)
 def prepare(*, raw: Path, prepared: Path, model: ModelSettings, identifiers: Path | None = None) -> None:
     """Read the raw files in `raw`, check them, and write the folder `prepared`, which is replaced as a whole.
 
-    `identifiers` is a file to take instead of that in `raw`.
+    `identifiers` is a file to take instead of that in `raw`. Keys of items (items.parquet), if there are, are copied:
+    those in `raw` may be read again while models know the items by the numbers of now.
     `model` is the target's: a model from scratch gets a vocabulary of item tokens alone, a pretrained one keeps its
     tokenizer with the item tokens added.
     Raises SpecbeamError naming file and place for bad raw files, and for interactions with items that have no
     identifier: such an item could be neither read nor recommended, and dropping it silently would change the metrics.
     """
     raw, prepared = Path(raw), Path(prepared)
+    if prepared.is_dir() and any(prepared.iterdir()) and not (prepared / CATALOGUE).is_file():
+        raise SpecbeamError(
+            f"{prepared}: expected a new folder, or one of prepared data, which is replaced as a whole; this one holds "
+            "other files: name another"
+        )
     identifiers = identifiers or raw / IDENTIFIERS
     catalogue = Catalogue.load(identifiers)
     users = read_raw(raw)
     _check_items(users, catalogue, source=identifiers)
+    keys = _keys(raw / ITEMS, catalogue)
     tokenizer = build_tokenizer(catalogue, model=model)
     with replacing(prepared) as temporary:
         catalogue.save(temporary / CATALOGUE)
         save_users(users, temporary / USERS)
+        if keys is not None:
+            parquet.write(pa.Table.from_pandas(keys, preserve_index=False), temporary / ITEMS)
         tokenizer.save_pretrained(temporary / TOKENIZER)
         save_statistics(statistics(users, catalogue), temporary / STATISTICS)
     log.info("prepared %d users and %d items in %s", len(users), len(catalogue.identifiers), prepared)
@@ -75,6 +86,16 @@ def _item_tokenizer(catalogue: Catalogue) -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=pad, bos_token=begin, eos_token=end, unk_token=unknown
     )
+
+
+def _keys(path: Path, catalogue: Catalogue) -> pd.DataFrame | None:
+    table = read_items(path)
+    if table is not None and len(table) <= max(catalogue.identifiers):
+        raise SpecbeamError(
+            f"{path}: expected a row for every item, found {len(table)}, and an identifier for item "
+            f"{max(catalogue.identifiers)}; add the rows, or take the file away, if keys are not wanted"
+        )
+    return table
 
 
 def _check_items(users: pd.DataFrame, catalogue: Catalogue, *, source: Path) -> None:

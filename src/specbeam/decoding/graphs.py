@@ -87,14 +87,14 @@ class CapturedCache:
         return self._body(**inputs, past_key_values=Cache(layers=self.layers), use_cache=True).last_hidden_state
 
 
-class Graphs:
-    """The captured caches of one model; a search borrows one, alone, and gives it back.
+TURN = threading.Lock()
+"""Threads take turns, whatever their models: while one captures, no other may use the GPU."""
 
-    Threads take `turn`s: while one captures, no other may use the GPU.
-    """
+
+class Graphs:
+    """The captured caches of one model; a search borrows one, alone, and gives it back."""
 
     def __init__(self, body: Any, empty: Empty, capture: Capture = cuda_graph) -> None:
-        self.turn = threading.Lock()
         self._body, self._empty, self._capture = body, empty, capture
         self._free: dict[tuple[int, int], list[CapturedCache]] = defaultdict(list)
 

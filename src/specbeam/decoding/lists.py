@@ -12,6 +12,7 @@ from specbeam.decoding.beams import Beams
 from specbeam.decoding.counters import Counters
 from specbeam.decoding.drafters import Drafter, ModelDrafter
 from specbeam.decoding.filters import Filters
+from specbeam.decoding.graphs import TURN
 from specbeam.decoding.plan import Plan
 from specbeam.decoding.reader import Scorer
 from specbeam.decoding.rules import Coupled, Relaxed, Rule, Strict
@@ -94,7 +95,7 @@ def search(
     if levels is not None and (drafter or any(target.trie.ending[:-1])):
         raise SpecbeamError("levels: expected no draft, and identifiers of one length")
     tree = target.tree(prompts, mask)
-    with target.graphs.turn if target.graphs else nullcontext():
+    with TURN if target.graphs else nullcontext():
         searched = Search(target, tree, beam_width, rule, drafter, plan, timer)
         searched.filters, searched.apart, searched.levels, searched.trace = filters, apart, levels, trace
         found, counters = searched.run(noise.streams(tree.prompts, tree.mask))

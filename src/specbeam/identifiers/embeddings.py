@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from specbeam import parquet, sealed
+from specbeam import sealed
 from specbeam.data import ITEMS
+from specbeam.data.item_keys import read_items
 from specbeam.data.sequences import read_raw
 from specbeam.errors import SpecbeamError
 from specbeam.identifiers import TENSOR
@@ -28,7 +29,7 @@ def embed_items(*, raw: Path, output: Path, settings: EmbeddingSettings, device:
     """
     raw = Path(raw)
     users = read_raw(raw)
-    table = _items(raw / ITEMS)
+    table = read_items(raw / ITEMS)
     occurring = _count(users)
     items = occurring if table is None else len(table)
     if items < occurring:
@@ -49,24 +50,11 @@ def embed_items(*, raw: Path, output: Path, settings: EmbeddingSettings, device:
     log.info("embedded %d items by %d numbers in %s", *vectors.shape, output)
 
 
-def _items(path: Path) -> pd.DataFrame | None:
-    """Rows of `item`, `key` and perhaps `text`, by item; None without a file."""
-    if not path.exists():
-        return None
-    table = parquet.read(path, expected="items", again="read the raw data again").to_pandas()
-    if not {"item", "key"} <= set(table.columns):
-        raise SpecbeamError(f"{path}: expected columns item and key, got {', '.join(map(str, table.columns))[:300]}")
-    table = table.sort_values("item", ignore_index=True)
-    if table["item"].tolist() != list(range(len(table))):
-        raise SpecbeamError(f"{path}: expected items numbered from 0 on, without gaps; read the raw data again")
-    return table.assign(key=table["key"].astype(str))
-
-
 def _texts(table: pd.DataFrame | None, path: Path) -> list[str]:
-    if table is None or "text" not in table:
+    if table is None or "text" not in table or table["text"].isna().all():
         raise SpecbeamError(
-            f"{path}: expected a column `text`, since identifiers.embeddings is from text; name the columns that make "
-            "it in the items of own_data, or take embeddings from a table or from co-occurrence"
+            f"{path}: expected a column `text` with texts, since identifiers.embeddings is from text; name the "
+            "columns that make it in the items of own_data, or take embeddings from a table or from co-occurrence"
         )
     return table["text"].fillna("").astype(str).tolist()
 

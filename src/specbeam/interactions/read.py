@@ -23,7 +23,7 @@ from specbeam.settings import OwnDataSettings, SplitSettings
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Version of reading.json."""
 
 
@@ -55,7 +55,7 @@ def read_own(*, name: str, own: OwnDataSettings, raw: Path) -> None:
         "format": FORMAT,
         "rows": steps.rows,
         "dropped": steps.dropped,
-        "malformed": malformed.examples,
+        "malformed_lines": malformed.examples,
         "kept": _kept(table, part),
         "split": {"by": own.split.by, "borders": [iso(border) for border in borders], "leaks_across_users": leaks},
     }

@@ -51,10 +51,12 @@ class Malformed:
     examples: list[str] = field(default_factory=list)
     """The first few, each with file, line and what is wrong."""
 
-    def add(self, path: Path, line: int, reason: str) -> None:
-        """Count a line; raises SpecbeamError that names it if it is one too many."""
-        self.count += 1
-        if self.count <= EXAMPLES:
+    def add(self, path: Path, line: int, reason: str, *, last: int | None = None) -> None:
+        """Count a line, or all up to the `last` of a record; raises SpecbeamError that names it if it is too many."""
+        if last is not None and last > line:
+            reason += f", up to line {last}"
+        self.count += 1 if last is None else last - line + 1
+        if len(self.examples) < EXAMPLES:
             self.examples.append(f"{path}:{line}: {reason}")
         if self.count > self.allowed:
             raise SpecbeamError(
@@ -144,7 +146,8 @@ def _csv(
         except StopIteration:
             break
         except csv.Error as error:
-            malformed.add(path, line, f"no CSV ({error})")
+            # a quote that nothing closes has taken all lines up to here with it
+            malformed.add(path, line, f"no CSV ({error})", last=reader.line_num)
             continue
         if not row:
             continue
@@ -157,7 +160,8 @@ def _csv(
             if isinstance(columns[0], str):
                 continue
         if len(row) != width:
-            malformed.add(path, line, f"expected {width} fields, as in the first line, got {len(row)}")
+            wrong = f"expected {width} fields, as in the first line, got {len(row)}"
+            malformed.add(path, line, wrong, last=reader.line_num)
             continue
         yield line, take(row)
     if not width:

@@ -97,3 +97,6 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+        file.flush()
+        if path.exists() and path.read_bytes() != temporary.read_bytes():
+            raise SpecbeamError(f"{path}: there is another file of this name; move it away, or name another folder")

@@ -9,6 +9,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 UNITS = ((10**11, 10**6, 1), (10**14, 10**3, 1), (10**17, 1, 1), (10**20, 1, 1000))
 """Numbers below are seconds, milliseconds, microseconds, nanoseconds: factor and divisor that make microseconds."""
+FIRST_DIGITS, LAST_DIGITS = 1900_01_01, 2099_12_31
+"""Numbers between them that form a date are refused."""
 FIRST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 """The year 1, before which there are no dates."""
 
@@ -70,6 +72,8 @@ def iso(time: int) -> str:
 
 
 def _scaled(time: float) -> int:
+    if FIRST_DIGITS <= time <= LAST_DIGITS and time == int(time):
+        _refuse_date(int(time))
     for limit, factor, divisor in UNITS:  # NaN is below none
         if abs(time) < limit:
             found = round(time * factor) // divisor
@@ -77,6 +81,15 @@ def _scaled(time: float) -> int:
                 break
             return found
     raise ValueError(f"is {_short(time)}, which is no time")
+
+
+def _refuse_date(digits: int) -> None:
+    """Eight digits would be seconds of 1970, which no shop has, if they are not a date."""
+    try:
+        written = datetime.strptime(str(digits), "%Y%m%d")
+    except ValueError:
+        return
+    raise ValueError(f"is {digits}, which may be a date or Unix time; write {written.date()}")
 
 
 def _date(value: str) -> datetime:

@@ -67,7 +67,7 @@ class Wanted(BaseModel):
 class Made(BaseModel):
     """A list, best first."""
 
-    items: list[ItemId]
+    items: list[int | str]
     scores: list[float]
     """Log-probability of each item's identifier."""
     target_calls: int

@@ -41,6 +41,8 @@ class OwnDataSettings(Section):
             raise ValueError(f"{name}: expected `interactions`, its files, or `sequences`, a folder of ready ones")
         if self.interactions and not self.identifiers:
             raise ValueError(f"{name}: interactions need `identifiers`; {{}} learns them from co-occurrence")
+        if self.interactions and not self.items and self.identifiers and self.identifiers.embeddings.source == "text":
+            raise ValueError(f"{name}: identifiers from text need `items`, the files that texts are in")
         parts = ("interactions", "items", "filters", "split")
         given = [part for part in parts if getattr(self, part) != type(self).model_fields[part].default]
         if self.sequences and given:
