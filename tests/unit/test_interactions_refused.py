@@ -31,8 +31,8 @@ def refused(tmp_path, own, message):
         ),
         (
             b"who;what;when;stars\nu;i;1;5\n",
-            ": expected the column 'who' once, it is not there; the first line has 'who;what;when;stars': correct columns:, "
-            "or name columns by numbers, from 1, if there is no header; or set separator: ';'",
+            ": expected the column 'who' once, it is not there; the first line has 'who;what;when;stars': correct "
+            "columns:, or name columns by numbers, from 1, if there is no header; or set separator: ';'",
         ),
         (b"who,what,when,stars,when\n", ": expected the column 'when' once, it is twice"),
         (b"who,what,when,stars\nu,i,1\n", ":2: expected 4 fields, as in the first line, got 3; mend the file, or"),
