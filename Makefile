@@ -25,7 +25,7 @@ run: $(READY)
 	@specbeam show $(CONFIG)
 
 test: $(READY)
-	@pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --cov --cov-report=term:skip-covered
+	@pytest --cov --cov-report=term:skip-covered
 
 lint: $(READY)
 	@ruff check .

@@ -2,15 +2,12 @@
 
 import os
 import warnings
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
 
-from bad_input import COUNTS
 from specbeam.data.prepare import prepare
 from specbeam.data.synthetic import generate
 from specbeam.settings import ModelSettings, SyntheticSettings
@@ -19,38 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that spin for one anoth
 hypothesis.settings.register_profile("specbeam", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("specbeam")
 
-ALONE = Path(__file__).parent / "cluster"
-"""Tests that share one Slurm, whose ports are those of the machine."""
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-@pytest.hookimpl(tryfirst=True)  # before those who share the tests look at their groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those of a file go to one of them, since they share fixtures."""
-    for item in items:
-        group = ALONE if item.path.is_relative_to(ALONE) else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group.relative_to(ALONE.parent))))
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A process that shares the tests says how many cases of bad input it tried."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["bad_input"] = [[*key, count] for key, count in COUNTS.items()]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """The main process adds them up."""
-    tried = getattr(node, "workeroutput", {}).get("bad_input", [])
-    COUNTS.update(Counter({(reader, end): count for reader, end, count in tried}))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many cases of bad input were tried."""
-    if COUNTS:
-        terminalreporter.section(f"bad input: {COUNTS.total()} cases")
-        for reader in sorted({reader for reader, _ in COUNTS}):
-            terminalreporter.line(f"{reader}: {COUNTS[reader, 'read']} read, {COUNTS[reader, 'refused']} refused")
 
 
 @pytest.fixture(scope="session")
