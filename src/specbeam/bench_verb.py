@@ -1,6 +1,5 @@
 """`specbeam bench`: its options, and what their values must be. It stands apart from the other verbs for its length."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -100,7 +99,7 @@ def bench(
         _counts("--beam-widths", beam_widths), _counts("--batch-sizes", batch_sizes), tuple(verifications.split(",")),
         draft_beam_width, draft_length, plans, users, repeats, lookup_items,
     )  # fmt: skip
-    threads = timing_threads(threads or len(os.sched_getaffinity(0)))
+    threads = timing_threads(threads)
     where, precision = device and device.value, dtype and dtype.value
     loading = subjects.Loading(grid.prompts, grid.calibration, threads, where, precision, compile, graphs, seed)
     if folder:

@@ -1,7 +1,6 @@
 """`specbeam explain`: how the list of one test user of a finished run came about, as text, JSON or a drawing."""
 
 import json as json_format
-import os
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from specbeam.errors import SpecbeamError
+from specbeam.options import cores
 from specbeam.recommend_verb import AsJson, Device, Folder, K, UseDevice, asked
 
 User = Annotated[int, typer.Option(min=0, help="A test user, by number in the data.")]
@@ -52,7 +52,7 @@ def _explained(folder: Path, user: int, objective: str | None, device: str, k: i
         raise SpecbeamError(f"{folder}: expected a draft to explain, there is none to use; name one by --objective")
     who = asked(run.prepared, user)
     values = run.settings.model_copy(update={"device": device})
-    threads = len(os.sched_getaffinity(0))
+    threads = cores()
     inputs = SearchInputs.of(run.prepared, values, constraint="trie", threads=threads)
     target = inputs.scorer(run.target, values.target.model.dtype, values.decoding.normalise)
     scorer = inputs.scorer(draft, values.draft.model.dtype, values.decoding.normalise)

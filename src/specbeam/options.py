@@ -51,12 +51,19 @@ def own_data_of(values: StageSettings, dataset: str, *, part: str) -> Any:
     return own
 
 
-def timing_threads(threads: int) -> int:
-    """`threads`, if this process may use as many cores; SpecbeamError otherwise: threads that share a core distort."""
-    cores = len(os.sched_getaffinity(0))
-    if threads > cores:
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def timing_threads(threads: int | None) -> int:
+    """`threads`, or as many as there are cores; SpecbeamError for more: threads that share a core distort."""
+    there = cores()
+    if threads is None:
+        return there
+    if threads > there:
         raise SpecbeamError(
-            f"threads.timing (--threads): expected at most the {cores} core(s) that this process may use, got "
+            f"threads.timing (--threads): expected at most the {there} core(s) that this process may use, got "
             f"{threads}; times of threads that share a core mean nothing, so lower it, or use a bigger machine"
         )
     return threads

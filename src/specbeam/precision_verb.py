@@ -1,18 +1,16 @@
 """`specbeam precision`: how far lists of float32, bfloat16 and float16 are the same, on a finished run's test users."""
 
-import os
 from typing import Annotated
 
 import typer
 
 from specbeam.bench_verb import Dtype
 from specbeam.errors import SpecbeamError
-from specbeam.recommend_verb import Device, Folder, UseDevice
+from specbeam.explain_verb import DraftWidth, Objective
+from specbeam.options import cores
+from specbeam.recommend_verb import Device, Folder, K, UseDevice
 
-K = Annotated[int, typer.Option("--k", min=1, help="Items in a list.")]
 Users = Annotated[int, typer.Option(min=1, help="Test users, drawn by the run's seed.")]
-DraftWidth = Annotated[int, typer.Option("--draft-beam-width", min=1, help="N: drafted sequences a level.")]
-Objective = Annotated[str | None, typer.Option(help="The draft; atspeed_s, or the first there is, if not given.")]
 Dtypes = Annotated[list[Dtype], typer.Option("--dtype", help="Precision of target and draft; repeatable.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all that there are, if not given.")]
 
@@ -34,7 +32,7 @@ def precision(
     from specbeam import models
     from specbeam.finished_run import FinishedRun
     from specbeam.measurement import precision as stage
-    from specbeam.provenance import environment
+    from specbeam.provenance import commit_of, environment
 
     run = FinishedRun.of(folder)
     draft = run.draft(objective)
@@ -44,20 +42,17 @@ def precision(
         )
     where = models.choose_device(device.value)
     values = run.settings.model_copy(update={"device": where.type})
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cores()
     sizes = {"users": users, "beam_width": k, "draft_beam_width": draft_beam_width}
     names = [each.value for each in dtype]
     rows = stage.differences(run, values, draft, dtypes=names, threads=threads, **sizes)
     found, facts = stage.table(rows), environment()
-    versions, commit = (
-        facts["versions"],
-        facts["commit"][:12] + (", with uncommitted changes" if facts["dirty"] else ""),
-    )
+    versions = facts["versions"]
     lines = [
         f"{folder}: {len(rows) // len(found)} test users, seed {values.seed}; K = {k}, N = {draft_beam_width}, draft "
         f"{draft.parents[1].name}, normalise {values.decoding.normalise}",
         f"machine: {facts['cpu']}, {where.type}, {threads} thread(s)",
-        f"torch {versions['torch']}, transformers {versions['transformers']}, commit {commit}",
+        f"torch {versions['torch']}, transformers {versions['transformers']}, commit {commit_of(facts)}",
         "",
         stage.text(found),
     ]

@@ -4,6 +4,7 @@ import functools
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ SUFFIX = ".provenance.json"
 def beside(output: Path) -> Path:
     """Where the provenance of the result at `output` lies: `target/model` -> `target/model.provenance.json`."""
     return output.with_name(output.with_suffix("").name + SUFFIX)
+
+
+def commit_of(environment: Mapping[str, Any]) -> str:
+    """The commit in what `environment` gives, for readers."""
+    return environment["commit"][:12] + (", with uncommitted changes" if environment["dirty"] else "")
 
 
 def environment() -> dict[str, Any]:

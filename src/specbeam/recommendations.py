@@ -1,11 +1,12 @@
 """The lists that a recommender returns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from specbeam.decoding.counters import Counters
 from specbeam.decoding.lists import Ranking
+from specbeam.items import Items
 from specbeam.subsets import Filter, Shelf
 
 
@@ -31,22 +32,29 @@ class Recommendations:
 
 
 def named(found: Ranking, shelf: Shelf, filters: Sequence[Filter], k: int) -> list[Recommendations]:
-    """The lists of a batch, of the items that each prompt's filter allows.
-
-    An identifier stands for all of its items, so lists are cut to k once more.
-    """
+    """The lists of a batch, of the items that each prompt's filter allows."""
     rows = shelf.trie.rows[found.states].tolist()
-    lists = []
-    for row, scores, accepted, filter in zip(
-        rows, found.scores.tolist(), found.counters.accepted, filters, strict=True
-    ):
-        places = [
-            (item, score, shelf.items.identifiers[at])
-            for at, score in zip(row, scores, strict=True)
-            if at >= 0
-            for item in shelf.items.bearers[at]
-            if filter.allows(item)
-        ][:k]
-        items, values, identifiers = ([place[part] for place in places] for part in range(3))
-        lists.append(Recommendations(items, values, identifiers, accepted, found.counters))
-    return lists
+    each = zip(rows, found.scores.tolist(), found.counters.accepted, filters, strict=True)
+    return [
+        Recommendations(
+            *columns(zip(row, scores, strict=True), shelf.items, k, filter.allows), accepted, found.counters
+        )
+        for row, scores, accepted, filter in each
+    ]
+
+
+def columns(
+    found: Iterable[tuple[int, float]], items: Items, k: int, allows: Callable[[Any], bool] = lambda item: True
+) -> tuple[list[Any], list[float], list[tuple[int, ...]]]:
+    """Items, scores and identifiers of a list, from the row (-1: none) and the score of each identifier, best first.
+
+    An identifier stands for all of its items that are allowed, so the list is cut to k once more.
+    """
+    places = [
+        (item, score, items.identifiers[row])
+        for row, score in found
+        if row >= 0
+        for item in items.bearers[row]
+        if allows(item)
+    ][:k]
+    return tuple([place[part] for place in places] for part in range(3))

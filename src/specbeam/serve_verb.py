@@ -1,7 +1,6 @@
 """`specbeam serve`: the lists of a finished run over HTTP; `specbeam bench-serve`: the same under load."""
 
 import logging
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -105,7 +104,7 @@ def bench_serve(
     from specbeam.serving.batching import Limits
 
     load, limits = stage.Load(requests, callers, k, rounds), Limits(batch_size, max_wait_ms / 1000, max(256, callers))
-    threads = timing_threads(threads or len(os.sched_getaffinity(0)))
+    threads = timing_threads(threads)
     torch.set_num_threads(threads)
     examples = max(EXAMPLES, batch_size)
     users = histories(folder, examples + requests)

@@ -35,9 +35,9 @@ def values(stage, variant="", objective=None, dataset=None):
 
 
 def reads(stage, *wildcards):
-    """The settings a stage depends on, of the job's `wildcards` (variant, objective, dataset): when they change, it runs again.
+    """The settings a stage depends on: when they change, it runs again.
 
-    A function of the job, since Snakemake would take braces in a plain value for wildcards.
+    They are those of the job's `wildcards` (variant, objective, dataset). A function of the job, since Snakemake would take braces in a plain value for wildcards.
     """
     return lambda job: values(stage, **{name: job[name] for name in wildcards})
 
@@ -92,7 +92,7 @@ def raw_files(dataset):
 
 
 def embedded(wildcards):
-    """What items are embedded from: users' items, texts or keys where there are any, and a table of vectors or a model's folder."""
+    """What items are embedded from: users' items; texts, a table of vectors and a model's folder, where there are any."""
     raw = {name: path for name, path in raw_files(wildcards.dataset).items() if name in SPLITS}
     items = f"{os.path.dirname(raw['train'])}/{ITEMS}"
     own = settings.own_data[wildcards.dataset].identifiers.embeddings

@@ -9,6 +9,7 @@ import pandas as pd
 from specbeam.measurement.bench_methods import KEY, Grid
 from specbeam.measurement.bench_subject import Subject
 from specbeam.measurement.roofline import Roofline
+from specbeam.provenance import commit_of
 
 _AT = ["batch", "K", *KEY]
 _NAMES = {"generate": "transformers generate", "plain": "plain beam search"}
@@ -48,12 +49,11 @@ def header(subject: Subject, grid: Grid, roofline: Roofline, environment: dict[s
     """What the numbers were measured on."""
     versions = json.loads(environment["versions"])
     lengths = sorted(map(len, subject.prompts))
-    commit = environment["commit"][:12] + (", with uncommitted changes" if environment["dirty"] else "")
     device = "" if environment["device"] == "cpu" else f", {environment['device']}"
     lines = [
         f"{subject.name}: {len(subject.identifiers):,} identifiers, prompts of {lengths[0]} to {lengths[-1]} tokens",
         f"machine: {environment['cpu']}{device}, {environment['threads']} thread(s), {environment['dtype']}",
-        f"torch {versions['torch']}, transformers {versions['transformers']}, commit {commit}",
+        f"torch {versions['torch']}, transformers {versions['transformers']}, commit {commit_of(environment)}",
         f"{grid.users} prompts (one batch where a batch is larger), seed {environment['seed']}; each method once to "
         f"warm up, then {grid.repeats} repeats in random order: the median counts",
         f"reads {roofline.bandwidth / 1e9:.1f} GB/s ({roofline.read / MIB:,.0f} MiB, the size of the weights in use), "

@@ -23,8 +23,8 @@ from specbeam.measurement import callers
 from specbeam.measurement.bench_methods import plan_name
 from specbeam.measurement.peers import allowed_tokens, generate_batch
 from specbeam.progress import Bar
-from specbeam.provenance import environment
-from specbeam.recommendations import Recommendations
+from specbeam.provenance import commit_of, environment
+from specbeam.recommendations import Recommendations, columns
 from specbeam.recommender import Recommender
 from specbeam.serving.app import PATH, Service
 from specbeam.serving.batching import Asked, Limits
@@ -132,7 +132,7 @@ def peer(recommender: Recommender) -> Maker:
     if len({len(identifier) for identifier in items.identifiers}) > 1:
         raise SpecbeamError("bench-serve: generate is compared on identifiers of one length only")
     allowed = allowed_tokens(np.array(items.identifiers), "trie")
-    bearers, depth = dict(zip(items.identifiers, items.bearers, strict=True)), target.trie.depth
+    row_of, depth = {identifier: row for row, identifier in enumerate(items.identifiers)}, target.trie.depth
 
     def make(batch: list[Asked]) -> list[Recommendations]:
         k, device = batch[0].k, target.model.device
@@ -140,13 +140,11 @@ def peer(recommender: Recommender) -> Maker:
         options = {"beam_width": k, "identifier_length": depth, "normalise": target.normalise}
         sequences, scores = generate_batch(target.model, prompts.to(device), mask.to(device), allowed, **options)
         counters = Counters(target_calls=depth)
-        lists = []
-        for rows, values in zip(sequences.tolist(), scores.tolist(), strict=True):
-            pairs = zip(map(tuple, rows), values, strict=True)
-            named = [(item, value, row) for row, value in pairs for item in bearers[row]][:k]
-            columns = (list(column) for column in zip(*named, strict=True))
-            lists.append(Recommendations(*columns, accepted=[0] * depth, counters=counters))
-        return lists
+        rows = ([row_of[tuple(sequence)] for sequence in written] for written in sequences.tolist())
+        return [
+            Recommendations(*columns(zip(*one, strict=True), items, k), accepted=[0] * depth, counters=counters)
+            for one in zip(rows, scores.tolist(), strict=True)
+        ]
 
     return make
 
@@ -184,14 +182,13 @@ def text(table: pd.DataFrame, *, name: str, load: Load, limits: Limits, recommen
     versions, target = {**found["versions"], "uvicorn": metadata.version("uvicorn")}, recommender.target.model
     on = "" if target.device.type == "cpu" else f", {found['device']}"
     dtype = str(target.dtype).removeprefix("torch.")
-    commit = found["commit"][:12] + (", with uncommitted changes" if found["dirty"] else "")
     head = [
         f"{name}: K = {load.k}, {load.requests} requests a way by {load.callers} callers at a time, in {load.rounds} "
         "rounds, the ways of a round in random order",
         f"batches of {limits.batch_size} at most, which wait for {1e3 * limits.wait:g} ms at most",
         f"machine: {found['cpu']}{on}, {threads} thread(s), {dtype}; callers in a process of their own",
         f"torch {versions['torch']}, transformers {versions['transformers']}, uvicorn {versions['uvicorn']}, "
-        f"commit {commit}",
+        f"commit {commit_of(found)}",
     ]
     rows = [("", "lists/s", "vs generate", "vs plain", "p50 ms", "p99 ms", "batch", "calls", "errors", "same lists")]
     for row in table.itertuples():
