@@ -154,6 +154,11 @@ class Trie:
         return tuple(found)
 
     @cached_property
+    def last_edges(self) -> list[int]:
+        """For each depth, the end of its edges in `edges_at`."""
+        return [edges.stop for edges in self.edges_at]
+
+    @cached_property
     def tokens_at(self) -> tuple[Tensor, ...]:
         """For each depth int64 [W]: the distinct tokens that some identifier has there, ascending; of a trie only."""
         return tuple(self.tokens[edges].unique() for edges in self.edges_at)

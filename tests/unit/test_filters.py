@@ -43,10 +43,18 @@ def test_edges_to_other_parts_of_the_catalogue_are_closed_for_the_prompts_that_h
     whole, part = Part.of(trie), Part.of(trie, np.array([1]))
     filters = Filters.of([part, whole, whole], [[], [2], []])
     edges, exists = trie.edges(torch.zeros(3, 1, dtype=torch.int64), 2)
-    assert filters.allow(edges, exists).squeeze(1).tolist() == [[True, False], [True, False], [True, True]]
+    assert filters.allow(edges, exists, [0]).squeeze(1).tolist() == [[True, False], [True, False], [True, True]]
     for order, expected in (([2, 0], [[True, True], [True, False]]), ([1, 2], [[True, False], [True, True]])):
         kept = filters.keep(torch.tensor(order))
-        assert kept.allow(edges[:2], exists[:2]).squeeze(1).tolist() == expected
+        assert kept.allow(edges[:2], exists[:2], [0]).squeeze(1).tolist() == expected
+
+
+def test_levels_without_a_dead_edge_are_not_looked_at() -> None:
+    trie = Trie.of([[2, 3], [2, 4], [5, 6]])
+    whole = Part.of(trie)
+    assert [Filters.of([whole], [rows]).levels for rows in ([0], [2], [0, 1])] == [{1}, {0, 1}, {0, 1}]
+    edges, exists = trie.edges(torch.zeros(1, 1, dtype=torch.int64), 2)
+    assert Filters.of([whole], [[0]]).allow(edges, exists, [0]) is exists
 
 
 def test_a_filter_of_nothing_is_none() -> None:

@@ -9,8 +9,9 @@ leaves out of it (already bought) is a few dead edges, found on the paths of tho
 that costs, not the catalogue's.
 """
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,6 +75,8 @@ class Filters:
     """int64, ascending: dead edges, each plus the `shift` of its prompt; then n numbers beyond all of them."""
     nth: Tensor
     """int64 [n]: 0, 1, ..., for the n dead edges that go out of one state at most."""
+    levels: frozenset[int]
+    """Depths of the states that dead edges go out of: mostly the last ones, since a prefix dies with all its items."""
     shift: Tensor
     """int64 [B, 1, 1]: what tells the prompts' edges apart."""
 
@@ -97,14 +100,15 @@ class Filters:
             tuple((part.alive, free[key].view(-1, 1, 1)) for key, part in bound.items()),
             torch.tensor([*dead, *[2 * span * len(parts)] * most], device=device),
             torch.arange(most, device=device),
+            frozenset(bisect_right(trie.last_edges, edge % span) for edge in dead),
             torch.arange(0, span * len(parts), span, device=device).view(-1, 1, 1),
         )
 
-    def allow(self, edges: Tensor, exists: Tensor) -> Tensor:
-        """bool [B, W, C]: which of `edges` [B, W, C] exist (Trie.edges) and may be followed."""
+    def allow(self, edges: Tensor, exists: Tensor, levels: Iterable[int]) -> Tensor:
+        """bool [B, W, C]: which of `edges` [B, W, C], out of states at `levels`, exist and may be followed."""
         for alive, free in self.parts:
             exists = exists & (alive[edges] | free)
-        if len(self.nth):  # those of a state stand side by side
+        if not self.levels.isdisjoint(levels):  # those of a state stand side by side
             first, width = edges[..., :1] + self.shift, edges.shape[2]
             places = torch.searchsorted(self.dead, first) + self.nth
             columns = (self.dead[places] - first).clamp(max=width)

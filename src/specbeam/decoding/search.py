@@ -255,8 +255,9 @@ class Search:
     def _children(self, beams: Beams, step: int) -> tuple[Tensor, Tensor]:
         """The edges out of `beams`, which stand `step` levels below the round's start, and which of them go on."""
         with self.timer("constraint"):
-            edges, exists = self.trie.edges(beams.states, max(self.trie.widths[level] for level in self._levels(step)))
-            return edges, self.filters.allow(edges, exists) if self.filters else exists
+            levels = self._levels(step)
+            edges, exists = self.trie.edges(beams.states, max(self.trie.widths[level] for level in levels))
+            return edges, self.filters.allow(edges, exists, levels) if self.filters else exists
 
     def _levels(self, step: int) -> list[int]:
         """The levels that the prompts stand at, `step` levels below the round's start; those past the end left out."""
