@@ -8,6 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from specbeam.interactions.shop import generate_shop
+
 ROOT = Path(__file__).parents[1]
 SMALL, SMALL_RUN, EVERYTHING = "small", Path("results/small"), ("all", "ablations")
 """Of the checkout `small`: its config, the folder of its run, and the targets that every stage is needed for."""
@@ -90,12 +94,19 @@ def copied(folder: Path) -> Checkout:
     return Checkout(folder)
 
 
-def small(folder: Path) -> Checkout:
-    """A copy with a config that runs every stage, smaller than `smoke`, with a checkpoint after every batch."""
+def small(folder: Path, *, datasets: tuple[str, ...] = ("synthetic", "my_shop")) -> Checkout:
+    """A copy with a config that runs every stage, smaller than `smoke`, with a checkpoint after every batch.
+
+    my_shop is the one of config/my-shop.yaml, with fewer customers.
+    """
     place = copied(folder)
-    text = (ROOT / "config/smoke.yaml").read_text().replace("run: smoke", f"run: {SMALL}")
-    text = re.sub("objectives: {sft.*", "objectives: {atspeed_s: {}}", text)
-    text = text.replace("beam_widths: [1, 5]", "beam_widths: [5]").replace("shards: 2", "shards: 1")
-    text = text.replace("precision: float32}", "precision: float32, checkpoint_minutes: 0}")
-    (place.folder / f"config/{SMALL}.yaml").write_text(text)
+    smoke, own = (yaml.safe_load((folder / f"config/{name}.yaml").read_text()) for name in ("smoke", "my-shop"))
+    generate_shop(folder / "shop", customers=300, items=100, seed=1)
+    values = {**smoke, "run": SMALL, "datasets": [*datasets], "own_data": own["own_data"]}
+    values["alignment"]["objectives"] = {"atspeed_s": {}}
+    values["measurement"]["beam_widths"] = [5]
+    values["trajectories"]["shards"] = 1
+    for model in ("target", "draft", "alignment"):
+        values[model]["training"]["checkpoint_minutes"] = 0
+    (folder / f"config/{SMALL}.yaml").write_text(yaml.safe_dump(values))
     return place

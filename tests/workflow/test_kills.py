@@ -25,6 +25,9 @@ KILLS, SEED = (int(os.environ.get(name, usual)) for name, usual in (("SPECBEAM_K
 
 STAGES = {
     "generate_synthetic": ["generate-synthetic"],
+    "read_interactions": ["read-interactions"],
+    "embed_items": ["embed-items"],
+    "identify_items": ["identify-items"],
     "prepare_dataset": ["prepare"],
     "train_target": ["train-target"],
     "rate_baselines": ["rate-baselines"],

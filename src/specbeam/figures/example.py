@@ -40,7 +40,7 @@ def data(found: Mapping[str, Any]) -> pd.DataFrame:
     Paths are tokens with spaces between them; the root has no row.
     """
     bought = {tuple(row["identifier"]) for row in found["list"] if set(row["items"]) & set(found["targets"])}
-    nodes = pd.DataFrame(found["nodes"])
+    nodes = pd.DataFrame([dict(node) for node in found["nodes"]])
     nodes["bought"] = [tuple(path) in bought for path in nodes["path"]]
     return nodes.assign(path=nodes["path"].map(" ".join)).astype({"draft_rank": "Int64", "target_rank": "Int64"})
 
