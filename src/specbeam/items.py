@@ -15,6 +15,7 @@ import pandas as pd
 
 from specbeam.catalogue import Catalogue
 from specbeam.errors import SpecbeamError
+from specbeam.files import parse_json, read_text
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _read(table: Any, columns: list[str]) -> tuple[str, Any]:
     readers = {
         ".csv": lambda: pd.read_csv(path, dtype=dict.fromkeys(columns, str)),
         ".parquet": lambda: pd.read_parquet(path),
-        ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
+        ".jsonl": lambda: _json_lines(path),
     }
     if path.suffix not in readers:
         raise SpecbeamError(f"{path}: expected a table in {', '.join(readers)}, or a DataFrame")
@@ -156,6 +157,18 @@ def _read(table: Any, columns: list[str]) -> tuple[str, Any]:
         return str(path), readers[path.suffix]()
     except (ValueError, OSError) as error:  # pandas' and pyarrow's own errors are ValueErrors
         raise SpecbeamError(f"{path}: cannot read this table: {error}") from error
+
+
+def _json_lines(path: Path) -> pd.DataFrame:
+    """The objects of a file, one a line, with what they hold as it is: pandas takes other lines for them too."""
+    rows = []
+    for number, line in enumerate(read_text(path, expected="a table of items").split("\n"), start=1):
+        if line.strip():
+            row = parse_json(line, source=f"{path}: line {number}")
+            if not isinstance(row, dict):
+                raise SpecbeamError(f"{path}: line {number}: expected an object, {{...}}, got {line[:40]!r}")
+            rows.append(row)
+    return pd.DataFrame(rows, dtype=object)
 
 
 def _empty(cell: Any) -> bool:

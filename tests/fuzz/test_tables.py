@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bad_input import cases, damaged, read
 from specbeam.data import prepared
 from specbeam.data.download import download
+from specbeam.errors import SpecbeamError
 from specbeam.figures.tables import read_csv
 from specbeam.identifiers.table import from_table
 from specbeam.items import Items
@@ -55,6 +56,13 @@ def test_damaged_csv_tables_of_items(folder, content):
 def test_damaged_jsonl_tables_of_items(folder, content):
     (folder / "items.jsonl").write_bytes(content)
     check(read("items, jsonl", lambda: Items.of_table(folder / "items.jsonl"), names="items.jsonl"))
+
+
+@pytest.mark.parametrize("line", ["0", "[1]", "null", '{"item": 1, "tokens": [1]} {}', '{"item": 1, "item": 2}'])
+def test_a_line_of_jsonl_that_is_no_object_is_named(folder, line):
+    (folder / "items.jsonl").write_bytes(JSONL + line.encode())
+    with pytest.raises(SpecbeamError, match=r"items\.jsonl: line 3: "):
+        Items.of_table(folder / "items.jsonl")
 
 
 @cases(300)

@@ -20,15 +20,11 @@ from specbeam.errors import SpecbeamError
 from test_download import COMPLETE, ONE, get
 
 server, waits = test_download.server, test_download.waits
-RANDOM = os.urandom(300_000)
-
-
+HEX = os.urandom(300_000).hex()
 WRITERS = {
-    "a text": lambda path: files.write_json(path, RANDOM.hex()),
+    "a text": lambda path: files.write_json(path, HEX),
     "tensors": lambda path: sealed.write(path, {"weight": torch.rand(200, 400)}, {}),
-    "a table": lambda path: parquet.write(
-        pa.table({"id": pa.array(RANDOM.hex()[n : n + 9] for n in range(60_000))}), path
-    ),
+    "a table": lambda path: parquet.write(pa.table({"id": [HEX[n : n + 9] for n in range(60_000)]}), path),
     "a model": lambda path: models.save(tiny_model("llama", seed=1, layers=9), path),
 }
 
