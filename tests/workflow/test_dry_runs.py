@@ -114,16 +114,42 @@ def test_own_data_cannot_take_the_name_of_a_target_or_rule(checkout, name):
     assert f"own_data: {name} is the name of a target or rule already: give this data set another one" in refused.stdout
 
 
-def test_other_weights_of_a_local_encoder_embed_again_and_lost_embeddings_are_missed(checkout):
-    raw = "results/smoke/shop/raw"
-    files = [f"mine/sequential_{split}.txt" for split in ("train", "valid", "test")]
-    files += ["encoder/config.json", "encoder/model.safetensors", f"{raw}/embeddings.safetensors"]
-    files += [f"{raw}/identifiers.{form}" for form in ("json", "csv", "txt")]
+FOLDER_TIME = ".snakemake_timestamp"
+"""The file in a folder by which Snakemake knows when it was made."""
+
+
+def aged(checkout, files):
+    """Make empty files, each newer than the one before."""
     for age, file in enumerate(reversed(files)):
         path = checkout.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         os.utime(path, (time.time() - age - 1,) * 2)
+
+
+def test_other_weights_of_a_local_base_train_the_target_again(checkout):
+    run = "results/smoke/shop"
+    raw = [*(f"mine/sequential_{split}.txt" for split in ("train", "valid", "test")), "mine/identifiers.json"]
+    made = [f"{run}/{part}" for part in ("prepared/" + FOLDER_TIME, "target/model/" + FOLDER_TIME, "target/loss.csv")]
+    aged(checkout, [*raw, "base/model.safetensors", *made])
+
+    def planned() -> set[str]:
+        own = 'own_data={"shop": {"sequences": "mine"}}'
+        return set(checkout.planned(f"{run}/target/model", "--rerun-triggers", "mtime", "--config", own))
+
+    sizes = "{hidden_size: 32, layers: 2, heads: 2, intermediate_size: 64}"
+    with checkout.edit("config/smoke.yaml", sizes, "{base: base}"):
+        assert planned() == set()
+        (checkout.folder / "base/model.safetensors").touch()
+        assert planned() == {"prepare_dataset", "train_target"}
+
+
+def test_other_weights_of_a_local_encoder_embed_again_and_lost_embeddings_are_missed(checkout):
+    raw = "results/smoke/shop/raw"
+    files = [f"mine/sequential_{split}.txt" for split in ("train", "valid", "test")]
+    files += ["encoder/config.json", "encoder/model.safetensors", f"{raw}/embeddings.safetensors"]
+    files += [f"{raw}/identifiers.{form}" for form in ("json", "csv", "txt")]
+    aged(checkout, files)
 
     def embeds() -> bool:
         identifiers = '{"embeddings": {"from": "text", "model": "encoder"}}'

@@ -67,7 +67,7 @@ def test_a_run_killed_at_random_moments_of_every_stage_ends_like_an_undisturbed_
 
 def _kill(place: Checkout, stage: str, usual: float, draw: random.Random) -> None:
     """Kill one job of `stage` while it runs. Where it was done before its moment came, it is made to run again."""
-    for again in ([], *[["--forcerun", stage]] * 5):
+    for again in ([], *[["--forcerun", stage, "--until", stage]] * 5):
         victim = draw.choices([*VICTIMS], weights=[*VICTIMS.values()])[0]
         if _killed(place, stage, draw.random() * usual, victim, again):
             KILLED[stage, victim] += 1

@@ -3,6 +3,7 @@ rule train_draft:
     input:
         prepared=rules.prepare_dataset.output.prepared,
         target=teacher,
+        base=lambda wildcards: files_of_model(VARIANTS[wildcards.variant].draft.model.base),
     output:
         model=directory("<run>/{dataset}/{variant}drafts/base/seed-{seed}/model"),
         losses="<run>/{dataset}/{variant}drafts/base/seed-{seed}/loss.csv",

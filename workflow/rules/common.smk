@@ -91,17 +91,22 @@ def raw_files(dataset):
     return {**splits, "identifiers": f"{named_by}/{IDENTIFIERS}"}
 
 
+def files_of_model(name):
+    """Weights, sizes and tokens of a model in a local folder; none of a hub model, which its revision pins."""
+    kinds = (".safetensors", ".json", ".txt", ".jinja", ".model")
+    return [str(file) for file in sorted(Path(name).rglob("*")) if file.suffix in kinds] if name else []
+
+
 def embedded(wildcards):
     """What items are embedded from: users' items; texts, a table of vectors and a model's folder, where there are any."""
     raw = {name: path for name, path in raw_files(wildcards.dataset).items() if name in SPLITS}
     items = f"{os.path.dirname(raw['train'])}/{ITEMS}"
     own = settings.own_data[wildcards.dataset].identifiers.embeddings
     there = wildcards.dataset in READ or os.path.exists(items)
-    encoder = sorted(Path(own.model).rglob("*")) if own.model else []  # none of a hub model, which its revision pins
     return raw | {
         "item_table": [items] if there else [],
         "table": [own.file] if own.file else [],
-        "model": [str(file) for file in encoder if file.suffix in (".safetensors", ".json", ".txt")],
+        "model": files_of_model(own.model),
     }
 
 

@@ -2,6 +2,7 @@ rule prepare_dataset:
     """Turn raw files into splits, catalogue, tokenizer and statistics."""
     input:
         unpack(lambda wildcards: raw_files(wildcards.dataset)),
+        base=lambda wildcards: files_of_model(settings.target.model.base),  # its tokenizer
     output:
         prepared=directory("<run>/{dataset}/prepared"),
     log:

@@ -2,6 +2,7 @@ rule train_target:
     """Train the target model; the epoch with the best validation loss is kept."""
     input:
         prepared=rules.prepare_dataset.output.prepared,
+        base=lambda wildcards: files_of_model(settings.target.model.base),
     output:
         model=directory("<run>/{dataset}/target/model"),
         losses="<run>/{dataset}/target/loss.csv",
