@@ -39,7 +39,7 @@ def read(path: Path, *, expected: str, again: str) -> pa.Table:
     """
     try:
         table = _table(Path(path).read_bytes())
-        str(table.schema)  # names need not be UTF-8, and only now is that seen
+        table.schema.names  # noqa: B018 (need not be UTF-8, and only now is that seen)
         return table
     except FileNotFoundError:
         raise SpecbeamError(f"{path}: expected {expected} here, found none; {again}") from None

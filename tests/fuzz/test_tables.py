@@ -165,6 +165,13 @@ def test_damaged_parquet_tables_of_embeddings(folder, content):
     check_vectors(found, keys)
 
 
+def test_names_of_columns_that_are_no_text_are_refused(folder):
+    table = folder / "names.parquet"
+    table.write_bytes(EMBEDDINGS_PARQUET.replace(b"\x02id", b"\x02\xe9d"))
+    with pytest.raises(SpecbeamError, match=r"names\.parquet: expected a table of embeddings.*damaged"):
+        from_table(table, item="id", vector="v", keys=["a"])
+
+
 @cases(300)
 @given(
     ids=st.lists(st.sampled_from(["a", "b", "c", "", None]) | st.integers(0, 3), max_size=4),
