@@ -3,19 +3,22 @@
 #     make run                                    the embedded default
 #     make run CONFIG=config/beauty-small.yaml    another config
 #     make run CORES=4                            with at most four cores
+#     make test TESTERS=4                         with four processes, two cores each at times
 
 CONFIG ?= config/config.yaml
 CORES ?= all
+TESTERS ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 READY := $(VENV)/.ready
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: run test lint docs setup clean help
+.PHONY: run test coverage lint docs setup clean help
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+	@echo '    make coverage    the same tests one after the other, and which lines they reach'
 	@echo '    make lint    style checks of code and workflow'
 	@echo '    make docs    the documentation as a site: site/index.html'
 	@echo '    make clean   remove .venv and site (results stay)'
@@ -25,6 +28,9 @@ run: $(READY)
 	@specbeam show $(CONFIG)
 
 test: $(READY)
+	@pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
+
+coverage: $(READY)
 	@pytest --cov --cov-report=term:skip-covered
 
 lint: $(READY)

@@ -47,7 +47,10 @@ def folder(tmp_path_factory):
 def as_it_stands(content: bytes, format: str) -> list[dict]:
     plain = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
     text = io.StringIO(plain.decode("utf-8-sig", errors="surrogateescape"), newline="" if format == "csv" else None)
-    return list(csv.DictReader(text)) if format == "csv" else [json.loads(line) for line in text if line.strip()]
+    if format == "jsonl":
+        return [json.loads(line) for line in text if line.strip()]
+    header, *rows = (row for row in csv.reader(text) if row)
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def check_interactions(path, content, format):
