@@ -61,6 +61,18 @@ def test_equal_items_share_an_identifier_or_get_one_token_more_where_that_is_cho
     assert (embedded[0] / "identifiers.txt").read_text().splitlines()[-1].split()[:2] == ["4", "-"]
 
 
+def test_vectors_of_zeros_and_more_codewords_than_items_are_told(embedded, caplog):
+    folder, _ = embedded
+    identified(folder)
+    assert not [line for line in caplog.records if line.levelname == "WARNING"]
+    vectors = sealed.read(folder / "e.safetensors")[0]["embeddings"]
+    vectors[3:5] = 0
+    sealed.write(folder / "e.safetensors", {"embeddings": vectors}, {})
+    identified(folder, codebook=[8, 8, ITEMS + 1])
+    assert "2 of 60 items have a vector of zeros" in caplog.text
+    assert "61 codewords for 60 items" in caplog.text
+
+
 def test_the_report_says_what_each_level_keeps_and_how_many_items_collided(embedded):
     identified(embedded[0], codebook=[3, 4, 8])
     table = pd.read_csv(embedded[0] / "identifiers.csv")

@@ -29,6 +29,7 @@ def identify_items(*, raw: Path, embeddings: Path, output: Path, settings: Ident
     """
     vectors = load_embeddings(embeddings)
     popularity = _popularity(read_raw(raw)["train"], items=len(vectors), source=embeddings)
+    _warn_of_nothing_to_tell_apart(vectors, settings)
     codes, quantiser = identify(vectors, popularity, settings)
     table = report.levels(quantiser, vectors, codes, popularity)
     heading = f"{len(vectors):,} items, {settings.method}, collisions: {settings.collisions}, seed {settings.seed}"
@@ -39,6 +40,19 @@ def identify_items(*, raw: Path, embeddings: Path, output: Path, settings: Ident
     with replacing(output.with_suffix(".txt")) as temporary:
         temporary.write_text(report.text(table, heading=heading, **found), encoding="utf-8")
     log.info("%d items have %d identifiers in %s", len(vectors), table["prefixes"].iloc[-1], output)
+
+
+def _warn_of_nothing_to_tell_apart(vectors: np.ndarray, settings: IdentifierSettings) -> None:
+    """Say where identifiers will mean little, though they can be made."""
+    if empty := int((~vectors.any(axis=1)).sum()):
+        log.warning(
+            "%d of %d items have a vector of zeros, as items without text or buyers have: nothing tells them apart",
+            empty,
+            len(vectors),
+        )
+    codebook = settings.codebook
+    if (largest := max(codebook) if isinstance(codebook, list) else codebook) > len(vectors):
+        log.warning("identifiers.codebook: %d codewords for %d items: most will stand for none", largest, len(vectors))
 
 
 def load_embeddings(path: Path) -> np.ndarray:
