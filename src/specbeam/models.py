@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 from specbeam import adapters, gpus, pretrained
 from specbeam.errors import SpecbeamError
@@ -23,9 +28,6 @@ CONTEXT = 1024
 
 FEW_BITS = ("int8", "int4")
 """Precisions that need bitsandbytes."""
-
-LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
-"""What transformers raises for files that are damaged or do not fit together."""
 
 
 def choose_device(setting: str) -> torch.device:
@@ -120,12 +122,15 @@ def parameters(model: PreTrainedModel) -> int:
 def _read(folder: Path, **options: Any) -> PreTrainedModel:
     if not (Path(folder) / "config.json").is_file():
         raise SpecbeamError(f"{folder}: expected a model saved by save_pretrained, found no config.json")
-    pretrained.refuse_outside(Path(folder))
-    options |= {"attn_implementation": "sdpa", "use_safetensors": True, "trust_remote_code": False}
+    pretrained.refuse_unsafe(Path(folder))
+    # With the config read first, these options come after its keys and win: its own may name code of the hub.
+    options |= {"attn_implementation": "sdpa", "experts_implementation": None}
+    options |= {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
-    except LOADING_ERRORS as error:
-        raise SpecbeamError(f"{folder}: cannot load this model: {error}") from error
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        model, found = AutoModelForCausalLM.from_pretrained(folder, config=config, output_loading_info=True, **options)
+    except Exception as error:  # transformers raises whatever it stumbles over
+        raise SpecbeamError(f"{folder}: cannot load this model: {type(error).__name__}: {str(error)[:1000]}") from error
     if missing := sorted(found["missing_keys"]):
         raise SpecbeamError(
             f"{folder}: expected weights for all that config.json describes, found none for {len(missing)}, such as "

@@ -18,6 +18,13 @@ WEIGHTS = ("model*.safetensors", "[0-9]_*/model.safetensors")
 """Files of weights, and those of the modules behind a sentence encoder; other names (consolidated.safetensors) hold the
 same once more."""
 SHA256_DIGITS = 64
+SWITCHES = {
+    "quantization_config": "holds weights in few bits, which other packages or code of the hub would read",
+    "transformers_weights": "takes its weights from files of other names",
+    "configuration_files": "takes its config from another file",
+    "attribute_map": "renames its own settings",
+}
+"""Keys of a config.json that are refused at any depth, and what a model with them does."""
 
 
 def tokenizer(name: str, *, revision: str | None) -> Any:
@@ -55,8 +62,8 @@ def files(name: str, *, revision: str | None, weights: bool) -> Path:
     return folder
 
 
-def refuse_outside(folder: Path) -> None:
-    """Raise SpecbeamError if the model in `folder` would have transformers load files from elsewhere."""
+def refuse_unsafe(folder: Path) -> None:
+    """Raise SpecbeamError if the model in `folder` would have transformers read or run more than its own weights."""
     if (folder / "adapter_config.json").exists():
         raise SpecbeamError(
             f"{folder}: expected a whole model, found adapter_config.json, which names its base elsewhere; merge the "
@@ -68,8 +75,28 @@ def refuse_outside(folder: Path) -> None:
         names = list(shards.values()) if isinstance(shards, dict) else [None]
         if outside := [name for name in names if not isinstance(name, str) or Path(name).name != name]:
             raise SpecbeamError(
-                f"{index}: expected names of files in this folder, got {outside[0]!r}; take another copy of the model"
+                f"{index}: expected names of files in this folder, got {outside[0]!r:.200}; take another copy of the "
+                "model"
             )
+    if (config := folder / "config.json").exists():
+        for key in sorted(SWITCHES.keys() & _keys(read_json(config))):
+            raise SpecbeamError(
+                f"{config}: expected a model in safetensors of full precision, found {key}: it {SWITCHES[key]}; take "
+                "another copy of the model"
+            )
+
+
+def _keys(value: Any) -> set[str]:
+    """Keys at any depth of what was JSON, without those that are null."""
+    found, below = set(), [value]
+    while below:
+        value = below.pop()
+        if isinstance(value, dict):
+            found |= {name for name in value if value[name] is not None}
+            below += value.values()
+        elif isinstance(value, list):
+            below += value
+    return found
 
 
 def _fetched(name: str, revision: str, *, weights: bool) -> Path:

@@ -1,13 +1,16 @@
 """A model's folder that was damaged: the model, or a message that names the folder."""
 
+import json
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaConfig
 
 from bad_input import cases, damaged, read
 from models_for_tests import random_prompt, tiny_model
-from specbeam import models
+from specbeam import models, pretrained
 
 CPU = torch.device("cpu")
 
@@ -33,6 +36,31 @@ def check(folder, file, content):
 @given(data=st.data())
 def test_damaged_descriptions_of_models(saved, data):
     check(saved, "config.json", data.draw(damaged((saved / "config.json").read_bytes())))
+
+
+KEYS = sorted(
+    {*(name for name in dir(LlamaConfig) if not name.startswith("__"))}
+    | {*pretrained.SWITCHES, "attn_implementation", "experts_implementation", "per_layer_config", "auto_map"}
+    | {"text_config", "sub_configs", "torch_dtype", "rope_scaling", "distributed_config", "fusion_config", "gguf_file"}
+)
+VALUES = st.sampled_from(
+    [
+        *(None, True, False, 0, -1, 1, 2, 3, 10**20, 0.5, -1e308, "", "x", "float16", "nonsense", [], {}, [None], [1]),
+        *("eager", "flex_attention", "flash_attention_3", "paged|sdpa", "someone/else@main:forward", "deepgemm"),
+        *({"": "someone/else"}, {"0": {"_attn_implementation": "someone/else"}}, {"AutoConfig": "a--b.C"}),
+        *({"quant_method": "gptq", "bits": 4}, {"rope_type": "dynamic"}, {"tp_size": 2}, "x" * 10_000),
+    ]
+)
+
+
+@cases(150)
+@given(keys=st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1, max_size=2))
+def test_keys_added_to_the_description_of_a_model(saved, keys):
+    description = json.loads((saved / "config.json").read_text())
+    model = check(saved, "config.json", json.dumps(description | keys).encode())
+    if model is not None:
+        assert model.config._attn_implementation == "sdpa"
+        assert {type(part).__module__.split(".")[0] for part in model.modules()} == {"torch", "transformers"}
 
 
 @cases(40)

@@ -152,10 +152,40 @@ def test_code_of_a_model_s_folder_is_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_pickled_weights_are_not_loaded(tmp_path):
+def changed(file: Path, **keys) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | keys))
+
+
+def test_an_encoder_has_no_say_in_the_code_that_computes(tmp_path):
     folder = save_encoder(tmp_path / "encoder")
-    (folder / "2_Dense").mkdir()
-    (folder / "2_Dense" / "pytorch_model.bin").write_bytes(b"")
+    before = from_texts(["red"], model=str(folder), revision=None, **ON_CPU)
+    changed(folder / "config.json", _attn_implementation="someone/else@main")
+    assert (from_texts(["red"], model=str(folder), revision=None, **ON_CPU) == before).all()
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "message"),
+    [
+        ("sentence_bert_config.json", {"model_args": {"allow_all_kernels": True}}, "found model_args, which says how"),
+        ("sentence_bert_config.json", {"tokenizer_name_or_path": "other/one"}, "found tokenizer_name_or_path"),
+        ("1_Pooling/config.json", {"quantization_config": {"quant_method": "gptq"}}, "found quantization_config"),
+        ("1_Pooling/adapter_config.json", {"base_model_name_or_path": "other/one"}, "names its base elsewhere"),
+    ],
+)
+def test_parts_of_an_encoder_that_lead_elsewhere_are_refused(tmp_path, file, keys, message):
+    folder = save_encoder(tmp_path / "encoder")
+    (folder / file).touch()
+    (folder / file).write_text((folder / file).read_text() or "{}")
+    changed(folder / file, **keys)
+    with pytest.raises(SpecbeamError, match=message):
+        from_texts(["red"], model=str(folder), revision=None, **ON_CPU)
+
+
+@pytest.mark.parametrize("place", ["2_Dense/pytorch_model.bin", "2_Router/query_0/pytorch_model-00001-of-00002.bin"])
+def test_pickled_weights_are_not_loaded(tmp_path, place):
+    folder = save_encoder(tmp_path / "encoder")
+    (folder / place).parent.mkdir(parents=True)
+    (folder / place).write_bytes(b"")
     with pytest.raises(SpecbeamError, match="Pickled weights are not loaded"):
         from_texts(["red"], model=str(folder), revision=None, **ON_CPU)
 

@@ -88,6 +88,34 @@ def test_code_beside_a_model_or_a_tokenizer_is_not_run(model, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def changed(file, **keys):
+    file.write_text(json.dumps(json.loads(file.read_text()) | keys))
+
+
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation", "_experts_implementation"])
+@pytest.mark.parametrize("name", ["eager", "flex_attention", "kernels-community/flash-attn", "someone/else@main"])
+def test_a_config_has_no_say_in_the_code_that_computes(model, key, name):
+    changed(model / "config.json", **{key: name})
+    loaded = load(model)
+    parts = [part.config for part in loaded.modules() if hasattr(part, "config")]
+    assert {part._attn_implementation for part in parts} == {"sdpa"}
+    assert {part._experts_implementation for part in parts} == {"eager"}
+
+
+@pytest.mark.parametrize("key", pretrained.SWITCHES)
+@pytest.mark.parametrize("inner", [False, True])
+def test_keys_that_switch_other_code_or_files_on_are_refused_at_any_depth(model, key, inner):
+    value = {key: {"quant_method": "bitsandbytes", "load_in_8bit": True}}
+    changed(model / "config.json", **({"some": [1, {"text_config": value}]} if inner else value))
+    with pytest.raises(SpecbeamError, match=f"config.json: expected a model in safetensors of full precision.* {key}"):
+        load(model)
+
+
+def test_a_key_that_is_null_switches_nothing_on(model):
+    changed(model / "config.json", quantization_config=None)
+    load(model)
+
+
 def test_adapters_that_name_a_base_elsewhere_are_refused(model):
     (model / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "someone/else"}))
     with pytest.raises(SpecbeamError, match="adapter_config.json, which names its base elsewhere; merge"):

@@ -12,10 +12,17 @@ import numpy as np
 
 from specbeam import pretrained
 from specbeam.errors import SpecbeamError
+from specbeam.files import read_json
 from specbeam.models import choose_device
 from specbeam.progress import Bar
 
 log = logging.getLogger(__name__)
+
+OPTIONS = (
+    *("model_args", "model_kwargs", "config_args", "config_kwargs"),
+    *("tokenizer_args", "processor_kwargs", "tokenizer_name_or_path"),
+)
+"""Settings by which an encoder would have a say in how it is loaded: they may switch code of the hub on."""
 
 
 def from_texts(
@@ -43,15 +50,17 @@ def _load(model: str, *, revision: str | None, device: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     folder = pretrained.files(model, revision=revision, weights=True)
-    pretrained.refuse_outside(folder)
-    _refuse_pickles(folder)
+    for part in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        pretrained.refuse_unsafe(part)
+        _refuse_pickles(part)
+        _refuse_options(part)
     try:
         return SentenceTransformer(
             str(folder),
             device=device,
             trust_remote_code=False,
             local_files_only=True,
-            model_kwargs={"use_safetensors": True},
+            model_kwargs={"use_safetensors": True, "attn_implementation": None, "experts_implementation": None},
         )
     except Exception as error:  # of many packages, each with errors of its own
         raise SpecbeamError(
@@ -61,9 +70,20 @@ def _load(model: str, *, revision: str | None, device: str) -> Any:
 
 
 def _refuse_pickles(folder: Path) -> None:
-    for pickled in folder.glob("*/pytorch_model.bin"):
-        if not pickled.with_name("model.safetensors").exists():
-            raise SpecbeamError(
-                f"{pickled}: expected safetensors weights beside it, found none. Pickled weights are not loaded: take "
-                "a revision with safetensors, or save the model again with sentence-transformers"
-            )
+    pickled = sorted(folder.glob("pytorch_model*.bin"))
+    if pickled and not list(folder.glob("model*.safetensors")):
+        raise SpecbeamError(
+            f"{pickled[0]}: expected safetensors weights beside it, found none. Pickled weights are not loaded: take a "
+            "revision with safetensors, or save the model again with sentence-transformers"
+        )
+
+
+def _refuse_options(folder: Path) -> None:
+    for path in sorted(folder.glob("sentence_*_config.json")):
+        settings = read_json(path)
+        for name in OPTIONS:
+            if isinstance(settings, dict) and settings.get(name):
+                raise SpecbeamError(
+                    f"{path}: expected settings of an encoder, found {name}, which says how and from where it is to be "
+                    "loaded; choose another model, or empty it in a copy of your own"
+                )
