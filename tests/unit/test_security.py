@@ -4,6 +4,7 @@ import ast
 import contextlib
 import json
 import logging
+import os
 import pickle
 import shutil
 import subprocess
@@ -11,11 +12,16 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from unittest import mock
+from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from bad_input import cases
 from pretrained_for_tests import save_pretrained
 from specbeam import cli, loudness, masking, models, pretrained
 from specbeam.data import download as module
@@ -158,6 +164,7 @@ def test_a_pinned_address_that_sends_us_elsewhere_is_not_followed(tmp_path, monk
     ("text", "shown"),
     [
         ("https://me:word@host/data: HTTP 500", "https://***@host/data: HTTP 500"),
+        ("https://me:p@ss@word1234@host/a@b: HTTP 500", "https://***@host/a@b: HTTP 500"),
         ("https://host/x?sig=abc&t=1: cut", "https://host/x?*** cut"),
         ("mirror: http://host/x", "mirror: http://host/x"),
         ("what? yes: a://b", "what? yes: a://b"),
@@ -167,6 +174,34 @@ def test_a_pinned_address_that_sends_us_elsewhere_is_not_followed(tmp_path, monk
 def test_secrets_are_masked_and_all_else_stays(monkeypatch, text, shown):
     monkeypatch.setenv("HF_TOKEN", SECRET)
     assert masking.masked(text) == shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HF_TOKEN", "GITHUB_PAT", "MY_PASSWD", "MYPASS", "PGPASSWORD", "MYSQL_PWD", "API_KEY_PROD", "db_password_2"),
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "TOKEN_OF_MINE", "PAT"),
+    ],
+)
+def test_names_of_variables_that_hold_secrets(monkeypatch, name):
+    monkeypatch.setenv(name, SECRET)
+    assert masking.masked(f"got {SECRET}") == "got ***"
+
+
+@pytest.mark.parametrize("name", ["PATH", "PYTHONPATH", "PWD", "OLDPWD", "HOME", "SLURM_STEP_NODELIST", "PATTERN"])
+def test_names_of_variables_that_hold_none(monkeypatch, name):
+    monkeypatch.setenv(name, "/some/folder")
+    assert masking.masked("no /some/folder/x here") == "no /some/folder/x here"
+
+
+@cases(200)
+@given(secret=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=8))
+def test_a_secret_is_masked_in_whatever_form_it_is_shown(secret):
+    assume(len(secret.strip()) >= masking.SHORTEST)
+    with mock.patch.dict(os.environ, {"MY_TOKEN": secret}):
+        for shown in (secret, repr(secret), ascii(secret), json.dumps(secret), quote(secret), quote_plus(secret)):
+            assert masking.HIDDEN in masking.masked(f"got {shown}")
+            assert secret.strip() not in masking.masked(f"got {shown}")
 
 
 class _Gone(BaseHTTPRequestHandler):
