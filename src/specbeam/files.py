@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from specbeam.errors import SpecbeamError
+from specbeam.errors import SpecbeamError, brief
 
 UNWRITABLE = {
     errno.ENOSPC: "make room",
@@ -124,7 +124,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(text, _OnceLoader)
     except YAML_ERRORS as error:
-        raise SpecbeamError(f"{path}: not valid YAML ({error})") from error
+        raise SpecbeamError(f"{path}: not valid YAML ({brief(str(error))})") from error
     if not isinstance(values, dict):
         raise SpecbeamError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
     return values
@@ -141,6 +141,15 @@ class _OnceLoader(yaml.SafeLoader):
                 raise yaml.composer.ComposerError(None, None, f"{key.value[:80]!r} is there twice", key.start_mark)
             seen.add((key.tag, key.value if isinstance(key.value, str) else None))
         return node
+
+
+def _written_out(loader: _OnceLoader, node: yaml.ScalarNode) -> int:
+    number = loader.construct_yaml_int(node)
+    str(number)  # Python refuses thousands of digits, which hexadecimal numbers may have: better here, by file
+    return number
+
+
+_OnceLoader.add_constructor("tag:yaml.org,2002:int", _written_out)
 
 
 def _once(pairs: list[tuple[str, Any]], source: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from specbeam.errors import SpecbeamError
 from specbeam.files import parse_json
-from specbeam.settings import DraftModelSettings, IdentifierSettings, Section, Settings, describe, load
+from specbeam.settings import DraftModelSettings, IdentifierSettings, Section, Settings, load, told
 
 
 @dataclass(frozen=True)
@@ -273,5 +273,4 @@ def _sections(values: Mapping[str, Any]) -> Section:
     try:
         return _Sections.model_validate(values)
     except ValidationError as error:
-        problems = "".join(f"\n  {describe(problem)}" for problem in error.errors())
-        raise SpecbeamError(f"settings of a stage: {error.error_count()} bad setting(s){problems}") from None
+        raise SpecbeamError(f"settings of a stage: {told(error)}") from None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from bad_input import cases, damaged, read
+from bad_input import LONGEST_MESSAGE, cases, damaged, read
 from specbeam import settings
 from specbeam.comparison.runs import Run
 from specbeam.errors import SpecbeamError
@@ -89,6 +89,34 @@ def test_any_value_at_any_key(pairs):
     check(read("config", lambda: settings.parse(nested(pairs), source="mine.yaml"), names="mine.yaml: "))
 
 
+LOOP: list[Any] = [1]
+LOOP.append({"again": LOOP})
+LONG = "x" * 50_000
+BOMB: Any = LONG
+for _ in range(12):
+    BOMB = [BOMB] * 9  # as YAML's aliases make it: 9^12 texts
+LARGE = {
+    "a list that holds itself": LOOP,
+    "a mapping in what it holds": LOOP[1],
+    "aliases of aliases": BOMB,
+    "a long text": LONG,
+    "a long key": {LONG: 1},
+    "many long texts": [LONG] * 2000,
+    "many keys": {str(number): LONG for number in range(2000)},
+    "many objects": [{}] * 2000,
+    "bytes": b"\xff",
+}
+ABLATED = [("ablations", *"abc"[:depth], *more) for depth in range(4) for more in ((), ("draft.training.epochs",))]
+large = st.lists(st.tuples(st.sampled_from(PATHS + ABLATED), st.sampled_from(sorted(LARGE))), min_size=1, max_size=2)
+
+
+@cases(400)
+@given(pairs=large)
+def test_long_and_endless_values_at_any_key(pairs):
+    config = nested([(path, LARGE[name]) for path, name in pairs])
+    check(read("config", lambda: settings.parse(config, source="mine.yaml"), names="mine.yaml: "))
+
+
 @cases(400)
 @given(pairs=st.lists(st.tuples(st.sampled_from(PATHS), values), max_size=2), stage=st.sampled_from(list(STAGES)))
 def test_any_value_passed_to_a_stage(pairs, stage):
@@ -127,6 +155,10 @@ def test_damaged_configs_of_finished_runs(tmp_path_factory, content):
         ("seed: !!python/object/apply:os.system ['touch bad']\n", "not valid YAML"),
         ("[" * 5000, "not valid YAML"),
         ("seed: \x07", "not valid YAML"),
+        (f"seed: 0x{'f' * 5000}", "not valid YAML"),
+        (f"seed: !!{'x' * 50_000} 1", "not valid YAML"),
+        ("ablations: &all {some: *all}", "ablations.some.some: expected at most 1000 values, found more, or an alias"),
+        ("ablations: {a: {b: {draft.training.epochs: 2026-01-01}}}", "ablations.a.b: expected text, numbers"),
         ("- seed\n", "expected a mapping"),
         ("", "expected a mapping"),
         ("target: {training: {learning_rate: .inf}}", "target.training.learning_rate"),
@@ -139,6 +171,7 @@ def test_config_files_that_are_refused_and_why(tmp_path, text, message):
     with pytest.raises(SpecbeamError, match="mine.yaml") as error:
         settings.load(tmp_path / "mine.yaml")
     assert message in str(error.value)
+    assert len(str(error.value)) < LONGEST_MESSAGE
 
 
 def test_a_section_that_stands_twice_by_a_merge_is_no_key_that_is_there_twice(tmp_path):

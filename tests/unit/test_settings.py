@@ -211,6 +211,22 @@ def test_all_mistakes_are_told_at_once():
     assert "device:" in str(caught.value)
 
 
+def test_of_many_mistakes_the_first_five_are_told_and_how_many_there_are():
+    with pytest.raises(SpecbeamError, match="^config: 3000 bad setting") as caught:
+        settings.parse({f"key {number}": 1 for number in range(3000)})
+    _, *lines, last = str(caught.value).split("\n")
+    assert [line.split(":")[0] for line in lines] == [f"  key {number}" for number in range(5)]
+    assert last == "  and 2995 more"
+
+
+def test_a_long_value_is_told_by_its_beginning_and_its_end():
+    with pytest.raises(
+        SpecbeamError, match=r"seed: Input should be a valid integer.*, got 'axx.*\.\.\..*xxz'"
+    ) as caught:
+        settings.parse({"seed": f"a{'x' * 100_000}z"})
+    assert len(str(caught.value)) < 400
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("a: [", "not valid YAML"), ("- a\n", "expected a mapping of settings, got list"), ("", "got NoneType")],

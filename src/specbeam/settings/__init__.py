@@ -63,9 +63,9 @@ __all__ = [
     "SyntheticSettings",
     "TrainingSettings",
     "Verification",
-    "describe",
     "load",
     "parse",
+    "told",
     "variants",
 ]
 
@@ -127,7 +127,7 @@ def _free(name: str) -> str:
 class Settings(Section):
     """Everything a run depends on."""
 
-    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), AfterValidator(_free)] = "default"
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"), AfterValidator(_free)] = "default"
     """Name of the run: results go to `results/<run>/`."""
     seed: Seed = 1
     """Of the target, its trajectories, sampled users and sampled lists; drafts have their own, `draft.seeds`."""
@@ -261,13 +261,12 @@ class Settings(Section):
 def parse(values: dict[str, Any], *, source: str = "config") -> Settings:
     """Validate a plain dict (parsed YAML or JSON) into Settings.
 
-    Raises SpecbeamError with one line a problem: the key, the value that came, and what is allowed.
+    Raises SpecbeamError with one line a problem, five at most: the key, the value that came, and what is allowed.
     """
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        problems = "\n".join(f"  {describe(problem)}" for problem in error.errors())
-        raise SpecbeamError(f"{source}: {error.error_count()} bad setting(s)\n{problems}") from None
+        raise SpecbeamError(f"{source}: {told(error)}") from None
     variants(settings, source=source)  # all of them are configs too
     return settings
 
@@ -291,6 +290,6 @@ def load(path: Path) -> Settings:
     return parse(read_yaml(path), source=str(path))
 
 
-def describe(problem: dict[str, Any]) -> str:
-    """One line for the user on one of pydantic's errors: the key, what is wrong, what came."""
-    return mistakes.describe(problem, within=Settings)
+def told(error: ValidationError) -> str:
+    """How many of pydantic's errors there are, and a line on each of the first: the key, what is wrong, what came."""
+    return f"{error.error_count()} bad setting(s){mistakes.listed(error, within=Settings)}"

@@ -1,6 +1,6 @@
 """Settings of identifiers that are made here: what items are embedded by, and how embeddings become tokens."""
 
-from pathlib import Path
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -53,8 +53,10 @@ class EmbeddingSettings(Section):
         if self.source == "text":
             if not self.model:
                 raise ValueError("from: text needs model, a folder or a repository of the hub")
-            if not Path(self.model).exists() and not self.revision:
-                raise ValueError(f"model {self.model!r} is no folder here; for a hub model, set revision to a commit")
+            if not os.path.exists(self.model) and not self.revision:  # noqa: PTH110 - Path's fails on long names
+                raise ValueError(
+                    f"model {self.model!r:.200} is no folder here; for a hub model, set revision to a commit"
+                )
         return self
 
     @model_serializer(mode="wrap")

@@ -1,10 +1,24 @@
 """What is wrong with a config, a line a mistake."""
 
+import reprlib
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from specbeam.errors import brief
 from specbeam.settings.objectives import Objectives, ObjectiveSettings
+
+MOST = 5
+"""Mistakes that are told at once."""
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother = 3, 200, 200
+
+
+def listed(error: ValidationError, *, within: type[BaseModel]) -> str:
+    """The first MOST of pydantic's errors on `within`, a line each, and how many more there are."""
+    lines = [f"\n  {brief(describe(problem, within=within), 380)}" for problem in error.errors()[:MOST]]
+    more = error.error_count() - MOST
+    return "".join(lines) + (f"\n  and {more} more" if more > 0 else "")
 
 
 def describe(problem: dict[str, Any], *, within: type[BaseModel]) -> str:
@@ -17,7 +31,7 @@ def describe(problem: dict[str, Any], *, within: type[BaseModel]) -> str:
             return f"{key}: without effect on {above[2]}, whose settings are: {allowed}"
         return f"{key}: unknown key; allowed here: {allowed}"
     message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(problem["input"], dict | BaseModel) else f", got {problem['input']!r}"
+    shown = "" if isinstance(problem["input"], dict | BaseModel) else f", got {_short.repr(problem['input'])}"
     return f"{key}: {message}{shown}"
 
 

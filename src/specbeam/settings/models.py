@@ -1,7 +1,7 @@
 """Settings of models and of their training."""
 
+import os
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -68,9 +68,9 @@ class ModelSettings(Section):
             raise ValueError("lora adapts a pretrained model: set base, or remove lora")
         if self.quantize and not self.lora:
             raise ValueError("quantize is for a base that adapters train on: set lora; for decoding, set dtype")
-        if self.base and not Path(self.base).exists() and not self.revision:
+        if self.base and not os.path.exists(self.base) and not self.revision:  # noqa: PTH110 - Path's fails on long names
             raise ValueError(
-                f"base {self.base!r} is no folder here; for a hub model, set revision to a commit, to pin it"
+                f"base {self.base!r:.200} is no folder here; for a hub model, set revision to a commit, to pin it"
             )
         return self
 

@@ -10,7 +10,7 @@ from specbeam.settings.interactions import FilterSettings, InteractionSettings, 
 
 BUILT_IN = ("synthetic", "beauty", "games")
 """Data sets that need no entry."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 
 
 class OwnDataSettings(Section):
