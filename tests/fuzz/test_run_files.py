@@ -5,23 +5,25 @@ Each reader says just what was written, leaves the file out and tells so, or ref
 
 import json
 import shutil
+from xml.etree import ElementTree
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 import generated_records as generated
 from bad_input import cases, damaged, read
 from specbeam import files, job_provenance, kept, submitted
+from specbeam.catalogue import TOKEN
 from specbeam.comparison import report
 from specbeam.comparison.runs import Run
 from specbeam.cost import measured, models
 from specbeam.cost.facts import Facts
 from specbeam.cost.measured import Measured, Taken
 from specbeam.errors import SpecbeamError
-from specbeam.figures import example
+from specbeam.figures import example, style
 from specbeam.page import facts
 from specbeam.settings import ModelSettings, parse
 
@@ -195,7 +197,38 @@ def test_damaged_explanations_of_a_list(tmp_path_factory, data):
     name, value = data.draw(st.sampled_from(sorted(EXAMPLE))), data.draw(values)
     content = data.draw(st.sampled_from([json.dumps(EXAMPLE | {name: value}).encode(), None]))
     path.write_bytes(content or data.draw(damaged(json.dumps(EXAMPLE).encode())))
-    read("explanations", lambda: example.read(path), names=path)
+    read("explanations", lambda: example.drawn(path), names=path)
+
+
+@cases(60)
+@given(data=st.data())
+def test_explanations_with_other_nodes(tmp_path_factory, data):
+    found = generated.example()
+    for _ in range(data.draw(st.integers(1, 2))):
+        node = data.draw(st.sampled_from(found["nodes"]))
+        name = data.draw(st.sampled_from(sorted(node)))
+        node[name] = data.draw(values | st.sampled_from([*example.FATES, ["<a1>"], ["<a1>", "<b1>"], []]))
+    path = tmp_path_factory.getbasetemp() / "example.json"
+    files.write_json(path, found)
+    read("explanations", lambda: example.drawn(path), names=path)
+
+
+tokens = st.text(st.characters(exclude_categories=["Cs", "Z"], exclude_characters="<>"), min_size=1, max_size=9)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@cases(15)
+@given(inner=st.lists(tokens | st.sampled_from(["$1", "$^", "$$", "\\frac{", "x" * 50_000]), min_size=7, unique=True))
+def test_an_explanation_is_drawn_whatever_the_tokens_of_its_items(tmp_path_factory, inner):
+    assume(all(TOKEN.fullmatch(f"<{token}>") for token in inner))
+    text = json.dumps(generated.example())
+    for token, known in zip(inner, ("a1", "a2", "a3", "b1", "b2", "c1", "c2"), strict=False):
+        text = text.replace(json.dumps(f"<{known}>"), json.dumps(f"<{token}>"))
+    path = tmp_path_factory.getbasetemp() / "example.json"
+    path.write_text(text)
+    figure, *_ = example.drawn(path)
+    style.save_svg(figure, path.with_suffix(".svg"))
+    ElementTree.parse(path.with_suffix(".svg"))
 
 
 @cases(200)
@@ -218,4 +251,4 @@ def test_good_files_are_read(tmp_path):
     (run,) = measured.read([tmp_path / "measured.yaml"])
     assert (run.facts, run.taken) == ({"synthetic": COUNTED}, TAKEN)
     files.write_json(tmp_path / "example.json", EXAMPLE)
-    assert "test user 7" in example.read(tmp_path / "example.json")[1]
+    assert "test user 7" in example.drawn(tmp_path / "example.json")[2]

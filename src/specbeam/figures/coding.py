@@ -142,7 +142,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.grid(True, axis="x")
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
-    bits.set_yticks(range(len(codings)), codings)
+    bits.set_yticks(range(len(codings)), codings, parse_math=False)
     bits.set_ylim(len(codings) - 0.5, -0.5)
     handles = [Patch(color=shade, label=f"level {level}") for level, shade in enumerate(shades, start=1)]
     handles += style.objective_handles(objectives)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from specbeam.errors import SpecbeamError
+from specbeam.errors import SpecbeamError, brief
 from specbeam.figures import captions, style
 from specbeam.files import read_json
 
@@ -30,6 +30,7 @@ FATES: dict[str, tuple[str, dict[str, object]]] = {
 _CHOSEN = ("accepted", "missed", "bonus")
 _GAP = 0.9  # between rounds, in columns
 _SIDE, _LIST = 0.3, 1.5  # room left of the first column and right of the last one, in inches
+_LONGEST = 60  # characters of an identifier
 Places = dict[tuple[str, ...], float]
 """Path -> height in its column, from 0 (below) to 1."""
 
@@ -124,11 +125,17 @@ def _labels(axes: Axes, x: float, items: pd.DataFrame, places: Places) -> None:
     """Rank and identifier of every item of the list; bold with a star where it was bought."""
     for node in items.itertuples():
         if node.fate in _CHOSEN:
-            name, y = node.path.replace("<", "").replace(">", ""), places[tuple(node.path.split())]
+            y = places[tuple(node.path.split())]
             look = {"va": "center", "fontsize": 6.5, "weight": "bold" if node.bought else "normal", "color": style.INK}
-            at = {"xy": (x, y), "textcoords": "offset points", **look}
+            at = {"xy": (x, y), "textcoords": "offset points", "parse_math": False, **look}
             axes.annotate(str(node.target_rank), xytext=(15, 0), ha="right", **at)
-            axes.annotate(f"{name}{' *' if node.bought else ''}", xytext=(19, 0), ha="left", **at)
+            axes.annotate(f"{_name(node.path)}{' *' if node.bought else ''}", xytext=(19, 0), ha="left", **at)
+
+
+def _name(path: str) -> str:
+    """An identifier as a drawing can have it: without brackets and control characters, and not for ever."""
+    shown = path.replace("<", "").replace(">", "")
+    return brief("".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in shown), _LONGEST)
 
 
 def plot(*, inputs: Iterable[Path], output: Path) -> None:
@@ -136,15 +143,19 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     inputs = [Path(path) for path in inputs]
     if len(inputs) != 1:
         raise SpecbeamError(f"expected the explanation of one list, got {len(inputs)}")
-    nodes, caption = read(inputs[0])
-    style.save(draw(nodes), nodes, output, caption)
+    figure, nodes, caption = drawn(inputs[0])
+    style.save(figure, nodes, output, caption)
 
 
-def read(path: Path) -> tuple[pd.DataFrame, str]:
-    """The frame of `data`, and the caption, from the file of one list. SpecbeamError, naming it, if it is damaged."""
+def drawn(path: Path) -> tuple[Figure, pd.DataFrame, str]:
+    """The drawing, the frame of `data` and the caption, from the file of one list.
+
+    Raises SpecbeamError, naming the file, if it is damaged.
+    """
     found = read_json(path)
     try:
-        return data(found), _caption(found)
+        nodes = data(found)
+        return draw(nodes), nodes, _caption(found)
     except (SpecbeamError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise SpecbeamError(
             f"{path}: expected the explanation of one list, got something else ({error!r:.200}); delete it and run "
