@@ -131,7 +131,7 @@ def _well_formed(tokens: Any, *, where: str) -> tuple[str, ...]:
                 f"{where}: token {position} should look like <a_1> (no spaces inside), got {_short(token)}; rename it"
             )
         if HALF.search(token):
-            raise SpecbeamError(f"{where}: token {position} is {token!r}, with half a character; rename it")
+            raise SpecbeamError(f"{where}: token {position} is {_short(token)}, with half a character; rename it")
         if token in SPECIAL_TOKENS:
             raise SpecbeamError(f"{where}: token {position} is {token!r}, which the tokenizer needs itself; rename it")
     return tuple(tokens)

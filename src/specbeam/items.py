@@ -35,7 +35,7 @@ class Items:
         the item, for what is no sequence of token ids, and if there is no item.
         """
         named = identifiers.items() if isinstance(identifiers, Mapping) else enumerate(plain(identifiers))
-        return cls._collected(((f"item {item!r}", item, tokens) for item, tokens in named), "items")
+        return cls._collected(((f"item {item!r:.200}", item, tokens) for item, tokens in named), "items")
 
     @classmethod
     def of_table(cls, table: Any, *, item: str = "item", tokens: str | Sequence[str] = "tokens") -> "Items":
@@ -87,7 +87,7 @@ class Items:
         seen = set()
         for where, item, tokens in named:
             if item in seen:
-                raise SpecbeamError(f"{where}: item {item!r} has an identifier already; keep one of them")
+                raise SpecbeamError(f"{where}: item {item!r:.200} has an identifier already; keep one of them")
             seen.add(item)
             bearers.setdefault(_checked(tokens, where), []).append(item)
         if not bearers:
@@ -116,7 +116,9 @@ class Items:
         try:
             return self._row_of[item]
         except KeyError:
-            raise SpecbeamError(f"item {item!r}: expected an item of the catalogue, it has no identifier") from None
+            raise SpecbeamError(
+                f"item {item!r:.200}: expected an item of the catalogue, it has no identifier"
+            ) from None
 
     @cached_property
     def _row_of(self) -> dict[Any, int]:

@@ -12,6 +12,7 @@ import pytest
 
 from specbeam import Items, SpecbeamError
 from specbeam.catalogue import Catalogue
+from specbeam.data.item_keys import ItemKeys
 
 
 def test_an_item_of_a_list_is_named_by_its_position_and_of_a_mapping_by_its_key() -> None:
@@ -53,6 +54,26 @@ def test_what_is_no_identifier_is_refused_with_the_item(identifiers: Any, messag
 def test_an_item_that_there_is_not_is_refused_by_name() -> None:
     with pytest.raises(SpecbeamError, match="item 'cap': expected an item of the catalogue"):
         Items.of({"hat": [7]}).tokens_of("cap")
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: Items.of({LONG: 7}),
+        lambda: Items.of({"hat": [7]}).tokens_of(LONG),
+        lambda: Items.of_table(pd.DataFrame({"item": [LONG, LONG], "tokens": [[7], [8]]})),
+        lambda: Catalogue.of({LONG: ["<a>"]}),
+        lambda: Catalogue.of({"0": [f"<{LONG}\ud800>"]}),
+        lambda: ItemKeys([LONG], [None]).numbers([LONG + "y"]),
+    ],
+)
+def test_an_id_of_any_length_is_named_by_its_beginning(refused: Any) -> None:
+    with pytest.raises(SpecbeamError, match="xxx") as caught:
+        refused()
+    assert len(str(caught.value)) < 600
 
 
 EXPECTED = Items.of({"shoe": [12, 55, 7], "hat": [12, 9]})

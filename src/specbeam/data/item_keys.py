@@ -32,7 +32,9 @@ class ItemKeys:
         """The items that have these keys; raises SpecbeamError for one that none has: a number is no key."""
         for key in keys:
             if key not in self._numbers:
-                raise SpecbeamError(f"item {key!r}: expected the key of an item, as text, such as {self.keys[0]!r}")
+                raise SpecbeamError(
+                    f"item {key!r:.200}: expected the key of an item, as text, such as {self.keys[0]!r:.200}"
+                )
         return [self._numbers[key] for key in keys]
 
     @cached_property
