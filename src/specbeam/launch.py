@@ -17,7 +17,7 @@ from specbeam.errors import SpecbeamError
 
 def is_main() -> bool:
     """Whether this process is the one that writes: the first of a launch, the first node's launcher, the only one."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_NODEID", "0"))) == 0
+    return rendezvous.number_in(os.environ, "RANK" if "RANK" in os.environ else "SLURM_NODEID", default=0) == 0
 
 
 def run(stage: Callable[..., None], processes: int, *, settings: Any, threads: int, **options: Any) -> None:

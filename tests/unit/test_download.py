@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
 from specbeam.data import download as module
@@ -290,7 +291,19 @@ def test_other_kinds_of_address_are_refused(tmp_path, mirror):
         download(dataset="small", destination=tmp_path, mirror=mirror)
 
 
-@pytest.mark.parametrize("mirror", ["http:///data", "http://127.0.0.1:port"])
+@pytest.mark.parametrize("mirror", ["x" * 300, f"file:///{'x' * 300}", "x" * 3000, f"https://host/{'x' * 100_000}"])
+def test_a_mirror_that_is_too_long_is_refused_by_its_beginning(tmp_path, mirror):
+    with pytest.raises(SpecbeamError, match="mirror: expected a folder.*xxx") as error:
+        download(dataset="small", destination=tmp_path, mirror=mirror)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("wait", [b"\xb2", b"soon", b"-1", b"Thu, 26 Nov 2026 17:00:00 GMT"])
+def test_a_wait_that_is_no_number_is_not_waited_for(wait):
+    assert module._retry_after(httpx.Response(503, headers={b"Retry-After": wait})) is None
+
+
+@pytest.mark.parametrize("mirror", ["http:///data", "http://127.0.0.1:port", f"http://{'x' * 70}.org/data"])
 def test_a_broken_address_is_refused_at_once(tmp_path, waits, mirror):
     with pytest.raises(SpecbeamError, match=r"cannot be fetched .*mend source\.mirror or SPECBEAM_MIRROR"):
         download(dataset="small", destination=tmp_path, mirror=mirror)

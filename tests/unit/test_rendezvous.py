@@ -1,9 +1,15 @@
 """Processes on several nodes meet where Slurm's variables say."""
 
-import pytest
+import itertools
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bad_input import cases, read
+from specbeam import launch
 from specbeam.errors import SpecbeamError
-from specbeam.rendezvous import Rendezvous, from_slurm, hosts
+from specbeam.rendezvous import MOST, Rendezvous, from_slurm, hosts
 
 STEP = {
     "SLURM_STEP_NUM_NODES": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NODELIST": "node[01-03,07]",
@@ -38,10 +44,56 @@ def test_lists_of_nodes_are_read_as_slurm_writes_them(nodelist, names):
     assert hosts(nodelist) == names
 
 
-@pytest.mark.parametrize("nodelist", ["", "node[1-2", "node1]", "a,,b", "node[x]"])
+@pytest.mark.parametrize(
+    "nodelist",
+    [
+        *("", "node[1-2", "node1]", "a,,b", "node[x]", "node[-]", "node[]", "node[1-]", "node[3-1-2]", "node[5-3]"),
+        *("node[1-999999999]", "rack[1-999]n[1-999]", f"n[{'1-65536,' * 3}1]", "x" * 100_000 + "[", "n[\u0661]"),
+    ],
+)
 def test_what_is_no_list_of_nodes_is_refused(nodelist):
-    with pytest.raises(SpecbeamError, match=r"expected names as in node\[01-03,07\]"):
+    with pytest.raises(SpecbeamError, match=r"expected names as in node\[01-03,07\]") as caught:
         hosts(nodelist)
+    assert len(str(caught.value)) < 400
+
+
+ranges = st.lists(st.integers(0, 99).flatmap(lambda low: st.tuples(st.just(low), st.integers(low, 99))), min_size=1)
+pieces = st.lists(st.sampled_from(["node", "-", "7", ".org"]) | ranges.filter(lambda some: len(some) < 3), max_size=3)
+
+
+@cases(200)
+@given(parts=st.lists(pieces, min_size=1, max_size=3))
+def test_a_list_of_nodes_names_those_that_it_was_written_from(parts):
+    parts = [["a", *part] for part in parts]
+    written = ["".join(p if isinstance(p, str) else f"[{','.join(f'{a:02}-{b:02}' for a, b in p)}]" for p in part)
+               for part in parts]  # fmt: skip
+    choices = [
+        [[p] if isinstance(p, str) else [f"{number:02}" for a, b in p for number in range(a, b + 1)] for p in part]
+        for part in parts
+    ]
+    expected = ["".join(chosen) for choice in choices for chosen in itertools.product(*choice)]
+    found = read("lists of nodes", lambda: hosts(",".join(written)))
+    assert found == expected if len(expected) <= MOST else found is None
+
+
+@cases(300)
+@given(
+    variables=st.dictionaries(
+        st.sampled_from(sorted(STEP)),
+        st.sampled_from(["", "0", "1", "-1", "9" * 30, "x", "2.0", "\u0663", "b" * 9000])
+        | st.text(st.sampled_from("node[]-,0123"), max_size=12),
+    )
+)
+def test_any_variables_of_slurm(variables):
+    found = read("variables of Slurm", lambda: from_slurm(STEP | variables))
+    assert found is None or (found.rank < found.machines and 20_000 <= found.port < 30_000)
+
+
+def test_a_rank_that_is_no_number_is_named_where_the_first_process_is_looked_for(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("SLURM_NODEID", "first")
+    with pytest.raises(SpecbeamError, match="SLURM_NODEID: expected a number, as Slurm sets it, got 'first'"):
+        launch.is_main()
 
 
 @pytest.mark.parametrize("name", sorted(STEP.keys() - {"SLURM_STEP_NUM_NODES"}))

@@ -23,6 +23,7 @@ from serving_for_tests import until
 from specbeam import Plan, Recommender, SpecbeamError, cli, parquet, serve_verb
 from specbeam.data import ITEMS, prepared
 from specbeam.decoding.planner import Planned
+from specbeam.serving import server
 from specbeam.serving.app import Service
 from specbeam.serving.server import Server
 
@@ -107,6 +108,13 @@ def test_a_port_in_use_is_refused_before_models_are_loaded(run: Path) -> None:
         result = CliRunner().invoke(cli.app, ["serve", str(run), "--port", port])
     assert isinstance(result.exception, SpecbeamError)
     assert f"--host 127.0.0.1 --port {port}: cannot listen there (Address already in use)" in str(result.exception)
+
+
+@pytest.mark.parametrize("host", ["x" * 70, f"{'x' * 70}.org", "..", "x" * 10_000])
+def test_a_host_that_can_be_none_is_refused(host: str) -> None:
+    with pytest.raises(SpecbeamError, match=r"--host .* --port 8000: cannot listen there .*; choose another") as caught:
+        server.bound(host, 8000)
+    assert len(str(caught.value)) < 300
 
 
 def test_without_its_packages_it_says_how_to_install_them(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 MIRROR_VARIABLE = "SPECBEAM_MIRROR"
 """Environment variable that the command line reads the mirror from; named in messages."""
+LONGEST_MIRROR = 2000  # characters
 ATTEMPTS = 6
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 LONGEST_WAIT = 60.0  # seconds, also where a server asks for more
@@ -90,6 +91,8 @@ def _complete(source: Source, destination: Path, *, mirror: str | None, folder: 
 
 def _mirror_folder(mirror: str, source: Source) -> Path | None:
     """The folder that `mirror` means, or None if it is an http(s) URL."""
+    if len(mirror) > LONGEST_MIRROR:
+        raise SpecbeamError(f"mirror: expected a folder or an address, got {len(mirror)} characters: {mirror:.100}...")
     scheme = mirror.partition("://")[0].lower() if "://" in mirror else ""
     if scheme in ("http", "https"):
         return None
@@ -97,9 +100,12 @@ def _mirror_folder(mirror: str, source: Source) -> Path | None:
         raise SpecbeamError(f"mirror: expected a folder or a URL with file, http or https, got {mirror!r}")
     try:
         folder = Path(url2pathname(urlsplit(mirror).path) if scheme else mirror).expanduser()
+        there = folder.is_dir()
     except (ValueError, RuntimeError) as error:  # brackets of no address; a home that there is not
         raise SpecbeamError(f"mirror: expected a folder or an address, got {mirror!r} ({error})") from error
-    if not folder.is_dir():
+    except OSError as error:  # a name that is too long
+        raise SpecbeamError(f"mirror: expected a folder, cannot look for {mirror} ({error.strerror})") from error
+    if not there:
         raise SpecbeamError(
             f"mirror: expected a folder that holds {source.files[0].path}, there is no folder {folder}. Set "
             f"source.mirror in the config or the environment variable {MIRROR_VARIABLE} to one, or unset both to "
@@ -179,7 +185,7 @@ def _attempt(client: httpx.Client, url: str, part: Path, *, size: int, show: Cal
                 raise _RetryableError(f"asked for bytes from {have}, got {response.headers.get('Content-Range')!r}")
             with part.open("ab" if resumed else "wb") as stream:
                 _receive(response, stream, size=size, show=show)
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects, UnicodeError) as error:
         raise SpecbeamError(f"{url}: cannot be fetched ({error}); mend source.mirror or {MIRROR_VARIABLE}") from error
     except httpx.TransportError as error:
         raise _RetryableError(f"{type(error).__name__}: {error}") from error
@@ -214,7 +220,7 @@ def _check_status(response: httpx.Response, url: str, part: Path) -> None:
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds to wait that the server names; None if it names none (or a date, which servers of files rarely do)."""
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
+    return float(value) if value.isdecimal() else None
 
 
 def _accept(part: Path, final: Path, file: SourceFile, *, origin: str) -> None:

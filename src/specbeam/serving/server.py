@@ -62,9 +62,10 @@ def bound(host: str, port: int) -> socket.socket:
             opened = stack.enter_context(socket.socket(family, kind, protocol))
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind(address)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the second for names that no name server takes
+            why = getattr(error, "strerror", None) or error
             raise SpecbeamError(
-                f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose another"
+                f"--host {host:.100} --port {port}: cannot listen there ({why}); choose another"
             ) from error
         stack.pop_all()
         return opened
