@@ -139,6 +139,21 @@ def test_many_mistakes_are_counted_not_listed(client: TestClient) -> None:
     assert len(ask(client, ["item-1"], **{"x" * 50_000: 1}).json()["detail"]) < 400
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"history": ["item-1"], "k": 10**4000},
+        {"history": ["\U000e0001" * 200]},
+        {"history": ["item-1"], "only": ["\U000e0001" * 200]},
+        {"history": ["item-1"], **{letter * 50_000: 1 for letter in "xyz"}},
+    ],
+)
+def test_a_refusal_repeats_little_of_what_was_sent(client: TestClient, body: dict[str, Any]) -> None:
+    answer = client.post("/recommend", json=body)
+    assert answer.status_code == 422
+    assert 0 < len(answer.json()["detail"]) < 1000
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["item-1", "\ud800"]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.just("\ud800"), inner, max_size=3),

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from specbeam import __version__
 from specbeam.decoding.support import check_search
-from specbeam.errors import SpecbeamError
+from specbeam.errors import SpecbeamError, brief
 from specbeam.recommendations import Recommendations
 from specbeam.recommender import Recommender
 from specbeam.serving.batching import Asked, Batcher, FullError, Limits, StoppedError
@@ -154,7 +154,7 @@ class Service:
     def _asked(self, wanted: Wanted) -> Asked:
         """What is put into the queue; SpecbeamError for what would fail, and all requests of its batch with it."""
         if wanted.k > self.most:
-            raise SpecbeamError(f"k: expected at most {self.most} items, got {wanted.k}")
+            raise SpecbeamError(f"k: expected at most {self.most} items, got {brief(str(wanted.k), 40)}")
         prompt = self.recommender.prompt(wanted.history)
         if not prompt:
             raise SpecbeamError("history: expected at least one item, got none")
@@ -172,7 +172,7 @@ class Service:
         known = frozenset(item for item in some if item in self.recommender.items)
         if some and not known:
             raise SpecbeamError(
-                f"{name}: expected items of the catalogue, none of these {len(some)} is, such as {some[0]!r}"
+                f"{name}: expected items of the catalogue, none of these {len(some)} is, such as {some[0]!r:.200}"
             )
         return known
 
@@ -226,7 +226,7 @@ async def _disconnected(request: Request) -> None:
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """What is wrong with a request, place by place, without repeating what it holds."""
+    """What is wrong with a request, place by place; of what it holds, only names of keys are repeated, shortened."""
     assert isinstance(error, RequestValidationError)
     errors = error.errors()
     if errors[0]["loc"] == ("body",):
