@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig
 
 from bad_input import cases, damaged, read
+from encoder_for_tests import save_encoder
 from models_for_tests import random_prompt, tiny_model
 from specbeam import models, pretrained
+from specbeam.identifiers import text
 
 CPU = torch.device("cpu")
 
@@ -20,6 +22,11 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "model"
     models.save(tiny_model("llama", seed=1, layers=2), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return save_encoder(tmp_path_factory.mktemp("encoder") / "encoder")
 
 
 def check(folder, file, content):
@@ -72,3 +79,28 @@ def test_weights_that_were_cut_short(saved, data):
     assert (model is not None) == (end == len(content))
     if model:
         assert torch.isfinite(model(random_prompt(1, 4)).logits).all()
+
+
+OF_ENCODERS = [
+    *("config.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    *("1_Pooling/config.json", "2_Normalize/config.json", "tokenizer_config.json", "tokenizer.json"),
+]
+ADDED = [*KEYS, *text.OPTIONS, "max_seq_length", "path", "type", "model_type", "prompts", "default_prompt_name"]
+
+
+@cases(10)
+@given(file=st.sampled_from(OF_ENCODERS), data=st.data())
+def test_encoders_with_damaged_files_or_other_keys(encoder, file, data):
+    good = (encoder / file).read_text()
+    content = json.loads(good)
+    part = content[data.draw(st.integers(0, 2))] if isinstance(content, list) else content
+    part[data.draw(st.sampled_from([*ADDED, *part]))] = data.draw(VALUES)
+    try:
+        (encoder / file).write_bytes(data.draw(st.just(json.dumps(content).encode()) | damaged(good.encode())))
+        options = {"revision": None, "batch_size": 2, "device": "cpu", "threads": 1}
+        vectors = read(
+            "encoders", lambda: text.from_texts(["red lipstick"], model=str(encoder), **options), names=encoder
+        )
+    finally:
+        (encoder / file).write_text(good)
+    assert vectors is None or vectors.shape[0] == 1

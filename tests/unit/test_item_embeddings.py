@@ -190,6 +190,17 @@ def test_pickled_weights_are_not_loaded(tmp_path, place):
         from_texts(["red"], model=str(folder), revision=None, **ON_CPU)
 
 
+def test_a_tokenizer_of_another_model_is_told(tmp_path):
+    folder = save_encoder(tmp_path / "encoder")
+    words = json.loads((folder / "tokenizer.json").read_text())
+    words["model"]["vocab"]["red"] = 999
+    (folder / "tokenizer.json").write_text(json.dumps(words))
+    with pytest.raises(
+        SpecbeamError, match="cannot encode texts with .*: IndexError: .*do its tokenizer and its weights"
+    ):
+        from_texts(["red"], model=str(folder), revision=None, **ON_CPU)
+
+
 # The stage
 
 

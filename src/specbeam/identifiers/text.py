@@ -30,7 +30,7 @@ def from_texts(
 ) -> np.ndarray:
     """float32 [texts, width]: what the model makes of each text, in its own pooling and length.
 
-    `device` is as in the settings. Raises SpecbeamError if the model cannot be loaded.
+    `device` is as in the settings. Raises SpecbeamError if the model cannot be loaded, or fails on the texts.
     """
     import torch
 
@@ -39,11 +39,17 @@ def from_texts(
     if empty := sum(not text.strip() for text in texts):
         log.warning("%d of %d items have no text: their vectors are those of the empty text", empty, len(texts))
     parts = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
-    vectors = [
-        encoder.encode(list(part), batch_size=batch_size, convert_to_numpy=True, show_progress_bar=False)
-        for part in Bar(parts, desc="texts")
-    ]
-    return np.concatenate(vectors).astype(np.float32)
+    try:
+        vectors = [
+            encoder.encode(list(part), batch_size=batch_size, convert_to_numpy=True, show_progress_bar=False)
+            for part in Bar(parts, desc="texts")
+        ]
+        return np.concatenate(vectors).astype(np.float32)
+    except Exception as error:  # such as an IndexError for a tokenizer of another model
+        raise SpecbeamError(
+            f"cannot encode texts with {model}: {type(error).__name__}: {str(error)[:500]}; do its tokenizer and its "
+            "weights belong together? Choose another model, or a smaller batch_size if memory ran out"
+        ) from error
 
 
 def _load(model: str, *, revision: str | None, device: str) -> Any:
