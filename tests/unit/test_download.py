@@ -126,6 +126,16 @@ def test_files_that_are_there_and_verified_are_not_fetched_again(server, tmp_pat
     assert server.requests == []
 
 
+def test_a_store_is_fetched_to_once_and_copied_from(server, tmp_path):
+    for run in ("first", "second"):
+        download(dataset="small", destination=tmp_path / run, store=tmp_path / "store", mirror=server.url)
+        assert {path.name: path.read_bytes() for path in (tmp_path / run).iterdir()} == COMPLETE
+        (tmp_path / run / "one.txt").write_bytes(b"")  # a copy, not a link
+    assert len(server.requests) == 2
+    assert get(server, tmp_path / "store" / "small") == COMPLETE
+    assert len(server.requests) == 2
+
+
 def test_a_file_that_was_changed_is_fetched_again(server, tmp_path):
     get(server, tmp_path)
     (tmp_path / "two.txt").write_bytes(b"TWO\n" * 5)
