@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from mounts import mounted
+
 
 def _stopped(checkout, *arguments, **variables):
     run = checkout.snakemake(*arguments, config="beauty-small", **variables)
@@ -26,6 +28,13 @@ def test_a_mirror_named_in_the_config_reaches_the_job(checkout):
 def test_an_empty_variable_leaves_the_mirror_of_the_config(checkout):
     arguments = ("download", "--config", "source={mirror: elsewhere}")
     assert "elsewhere" in _stopped(checkout, *arguments, SPECBEAM_MIRROR="")
+
+
+def test_results_that_cannot_be_written_are_named_with_what_to_do(checkout):
+    with mounted(checkout.folder / "results", "ro"):
+        run = checkout.snakemake("download")
+    assert run.returncode == 1
+    assert "results/smoke: expected to write here, got: Read-only file system; mount it writable, or" in run.stdout
 
 
 @pytest.mark.mirror
