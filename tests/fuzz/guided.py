@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["specbeam"]):
     import test_raw_files
     import test_tables
     from bad_input import read
-    from specbeam import job_provenance, settings
+    from specbeam import provenance_file, settings
     from specbeam.items import Items
 
 FOLDER = Path(tempfile.mkdtemp(prefix="specbeam-fuzz-"))
@@ -52,7 +52,7 @@ READERS = {
     "items-csv": (checked("items.csv", Items.of_table, test_tables.check), test_tables.CSV),
     "items-jsonl": (checked("items.jsonl", Items.of_table, test_tables.check), test_tables.JSONL),
     "config": (checked("mine.yaml", settings.load, test_config.check), test_config.CONFIG),
-    "provenance": (checked("a.provenance.json", job_provenance.load), PROVENANCE),
+    "provenance": (checked("a.provenance.json", provenance_file.load), PROVENANCE),
 }
 """Name -> what is done with bytes, and bytes to begin with."""
 
