@@ -126,6 +126,17 @@ def interaction_files(wildcards):
         raise WorkflowError(f"own_data.{wildcards.dataset}: {error}") from None
 
 
+def stamps(*inputs):
+    """Sizes and times of the user's own among a job's inputs, files or lists of them: a param of jobs that read any.
+
+    By times alone Snakemake would miss a file that is older than the results: a copy that kept its time, a backup.
+    Whole seconds, since archives keep no more.
+    """
+    files = [file for part in inputs for file in ([part] if isinstance(part, str) else part)]
+    found = [os.stat(file) for file in files if not str(file).startswith(f"{RESULTS}/")]
+    return [(file.st_size, int(file.st_mtime)) for file in found]
+
+
 def alone(wildcards):
     """Cores of a timing job: all of them, since a job beside it would slow some methods more than others.
 

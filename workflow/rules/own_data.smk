@@ -23,6 +23,7 @@ rule read_interactions:
     params:
         code=code("read_interactions"),
         settings=reads("read_interactions", "dataset"),
+        own=lambda wildcards: stamps(interaction_files(wildcards)),
         raw=subpath(output.train, parent=True),
     message:
         "{wildcards.dataset}: read, filter and split interactions (tail -f {log})"
