@@ -3,8 +3,9 @@
     pip install -e '.[fuzz,test]'
     PYTHONPATH=tests python tests/fuzz/guided.py csv -runs=200000
 
-tries 200,000 inputs on one reader, with the checks of the tests beside it; further options are libFuzzer's. It ends
-at the first input that fails, which it leaves in a file `crash-...`; that name in the place of `-runs` tries it again.
+tries 200,000 inputs on one reader of READERS, with the checks of the tests beside it; the options are libFuzzer's. It
+ends at the first input that fails, which it leaves in a file `crash-...` here; that name in place of the options tries
+it again. The name of a folder among them keeps there what reached new code; else that is left in a temporary one.
 """
 
 import json
@@ -66,7 +67,8 @@ def main() -> None:
     corpus = FOLDER / "corpus"
     corpus.mkdir()
     (corpus / "start").write_bytes(start)
-    atheris.Setup([program, "-max_len=2048", "-len_control=0", *options, str(corpus)], function)
+    named = any(not option.startswith("-") for option in options)
+    atheris.Setup([program, "-len_control=0", *options, *([] if named else [str(corpus)])], function)
     atheris.Fuzz()
 
 
