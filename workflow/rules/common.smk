@@ -84,8 +84,8 @@ def raw_files(dataset):
     made = folder = f"{RESULTS}/{dataset}/raw"
     if dataset in settings.own_data and dataset not in READ:
         folder = settings.own_data[dataset].sequences.rstrip("/")
-        downloads = {f"{DOWNLOADS}/{name}": f"{RESULTS}/{name}/raw" for name in SOURCES}
-        folder = downloads.get(folder, folder)
+        copies = {f"{DOWNLOADS}/{name}": f"{RESULTS}/{name}/raw" for name in SOURCES}
+        folder = copies.get(folder, folder)  # a download may be named as ready files too
     splits = {split: f"{folder}/{file_of(split)}" for split in SPLITS}
     named_by = made if dataset in IDENTIFIED else folder
     return {**splits, "identifiers": f"{named_by}/{IDENTIFIERS}"}
