@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from bad_input import cases, damaged, read
 from specbeam.data import prepared
-from specbeam.data.download import download
+from specbeam.data.download import _retry_after, download
 from specbeam.errors import SpecbeamError
 from specbeam.figures.tables import read_csv
 from specbeam.identifiers.table import from_table
@@ -118,12 +119,20 @@ def test_damaged_tokenizers(folder, tiny_dataset, data, name, draw):
 
 
 @cases(400)
-@given(dataset=st.sampled_from(["beauty", "games"]) | st.text(max_size=8), mirror=st.text(min_size=1, max_size=8))
+@given(
+    dataset=st.sampled_from(["beauty", "games"]) | st.text(max_size=8),
+    mirror=st.text(min_size=1, max_size=8) | st.sampled_from(["x" * 300, "x" * 50_000]),
+)
 def test_any_name_of_a_data_set_and_any_mirror(folder, dataset, mirror):
     before = sorted(folder.parent.iterdir())
     for place in (mirror, f"file://{mirror}", f"ftp://{mirror}"):
         read("registry", lambda place=place: download(dataset=dataset, destination=folder / "raw", mirror=place))
     assert sorted(folder.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("wait", [b"\xb2", b"soon", b"-1", b"Thu, 26 Nov 2026 17:00:00 GMT"])
+def test_a_wait_that_is_no_number_is_not_waited_for(wait):
+    assert _retry_after(httpx.Response(503, headers={b"Retry-After": wait})) is None
 
 
 def written(build, name):

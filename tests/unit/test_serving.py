@@ -132,26 +132,12 @@ def test_a_history_beyond_the_targets_context_is_refused_and_fails_no_batch() ->
         assert sample(client, "specbeam_failed_batches_total") == 0
 
 
-def test_many_mistakes_are_counted_not_listed(client: TestClient) -> None:
+def test_many_mistakes_are_counted_not_listed_and_long_ones_cut(client: TestClient) -> None:
     detail = ask(client, [None] * 1000).json()["detail"]
     assert detail.endswith("; and 997 more")
     assert len(detail) < 400
-    assert len(ask(client, ["item-1"], **{"x" * 50_000: 1}).json()["detail"]) < 400
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"history": ["item-1"], "k": 10**4000},
-        {"history": ["\U000e0001" * 200]},
-        {"history": ["item-1"], "only": ["\U000e0001" * 200]},
-        {"history": ["item-1"], **{letter * 50_000: 1 for letter in "xyz"}},
-    ],
-)
-def test_a_refusal_repeats_little_of_what_was_sent(client: TestClient, body: dict[str, Any]) -> None:
-    answer = client.post("/recommend", json=body)
-    assert answer.status_code == 422
-    assert 0 < len(answer.json()["detail"]) < 1000
+    for wrong in ({"x" * 50_000: 1}, {"k": 10**4000}, {"only": ["\U000e0001" * 200]}):
+        assert len(ask(client, ["item-1"], **wrong).json()["detail"]) < 400
 
 
 JSON = st.recursive(
