@@ -82,6 +82,8 @@ def test_the_schema_is_a_valid_schema_and_refuses_unknown_keys():
             "alignment.objectives.dpo: unknown key; allowed here: sft, seqkd, wordkd, tvdkd, atspeed_s, atspeed_r",
         ),
         ({"alignment": {"objectives": {}}}, "alignment.objectives: expected at least one of sft, seqkd"),
+        ({"alignment": {"objectives": {"alpha": "0.5"}}}, "alignment.objectives.alpha: unknown key; allowed here: sft"),
+        ({"baselines": {"sasrec": {"search": {"": [[]]}}}}, "search: expected names of SASRec's settings"),
         ({"measurement": {"beam_widths": [5, 5]}}, "measurement.beam_widths: expected each value once, got [5, 5]"),
         ({"measurement": {"draft_beam_widths": [40, 40]}}, "measurement.draft_beam_widths: expected each value once"),
         (

@@ -27,7 +27,7 @@ def describe(problem: dict[str, Any], *, within: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         *above, last = problem["loc"]
         allowed = ", ".join(_keys_at(above, within)) or "none"
-        if above[:2] == ["alignment", "objectives"] and last in ObjectiveSettings.model_fields:
+        if above[:2] == ["alignment", "objectives"] and above[2:] and last in ObjectiveSettings.model_fields:
             return f"{key}: without effect on {above[2]}, whose settings are: {allowed}"
         return f"{key}: unknown key; allowed here: {allowed}"
     message = problem["msg"].removeprefix("Value error, ")
