@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 ROWS = 3
@@ -24,10 +25,18 @@ NOTED = [None, {b"pandas": b'{"columns": [{}]}'}, {b"pandas": b"{"}, {b"specbeam
 
 @st.composite
 def foreign_tables(draw: Any, good: Mapping[str, pa.Array]) -> pa.Table:
-    """Of `good` columns, of three rows each, with some other in the place of some, and of three rows or fewer."""
+    """Of `good` columns, of three rows each, with others in the place of two or fewer, and of three rows or fewer."""
     names = list(good)
     names = draw(st.sampled_from([names] * 6 + [names[1:], [*names, names[-1]], [*names, "other"]]))
-    columns = [draw(st.sampled_from([good[name]] * 20 + ODD)) if name in good else ODD[0] for name in names]
+    odd = draw(st.dictionaries(st.sampled_from(names), st.sampled_from(ODD), max_size=2))
+    columns = [(good | odd).get(name, ODD[0]) for name in names]
     table = pa.Table.from_arrays(columns, names=names).slice(0, draw(st.integers(0, ROWS)))
     noted = draw(st.sampled_from(NOTED))
     return table.replace_schema_metadata({**(noted or {}), **(table.schema.metadata or {})})
+
+
+def bytes_of(table: pa.Table) -> bytes:
+    """The file of a table."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    return buffer.getvalue().to_pybytes()
