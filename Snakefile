@@ -48,7 +48,6 @@ if GPU and workflow.local_exec and (gpus := workflow.global_resources.get("gpu")
 
 pathvars:
     run=RESULTS,
-    downloads="results/downloads",
 
 
 wildcard_constraints:

@@ -7,8 +7,8 @@ from specbeam import settings
 from specbeam.data import ITEMS
 from specbeam.data.item_keys import ItemKeys
 from specbeam.errors import SpecbeamError
-from specbeam.files import read_json, read_yaml
-from specbeam.provenance import beside
+from specbeam.files import read_yaml
+from specbeam.provenance_file import how_made
 
 DEFAULT_OBJECTIVE = "atspeed_s"
 """The draft that is taken when none is asked for, if the run has it."""
@@ -27,8 +27,8 @@ class FinishedRun:
     def of(cls, folder: Path | str) -> "FinishedRun":
         """Raises SpecbeamError, naming what is missing, for a folder that holds no finished run.
 
-        Also where its data were prepared after its target was made: a run that is being made again, or was interrupted
-        there, has a target of other items than its catalogue names.
+        Also where its target was trained on data of another preparation, as their provenance says: a run that is being
+        made again, or was interrupted there, has a target of other items than its catalogue names.
         """
         folder = Path(folder)
         config = folder.resolve().parent / "config.yaml"
@@ -38,11 +38,13 @@ class FinishedRun:
                     f"{folder}: expected a data set's folder of a finished run, such as results/default/synthetic; "
                     f"{part} is missing"
                 )
-        trained = _begun(folder / "target" / "model")
-        if trained and _begun(folder / "prepared") > trained:
+        prepared = how_made(folder / "prepared").get("start")
+        read = how_made(folder / "target" / "model").get("prepared")
+        if prepared and read and prepared != read:  # rather than which is later: clocks are set back
             raise SpecbeamError(
-                f"{folder}: expected a finished run, its data were prepared after its target was trained: it is being "
-                "made again, or was interrupted; call snakemake on its config once more"
+                f"{folder}: expected a finished run, its target was trained on data prepared at {read}, which were "
+                f"prepared again at {prepared}: it is being made again, or was interrupted; call snakemake on its "
+                "config once more"
             )
         values = read_yaml(config)
         # the other sections may be of an older version, and nothing here depends on them
@@ -93,10 +95,3 @@ class FinishedRun:
                 f"or {NO_DRAFT} for plain beam search"
             )
         return there[objective]
-
-
-def _begun(result: Path) -> str:
-    """When the job began that made `result`, as its provenance says in ISO 8601; empty if there is none."""
-    path = beside(result)
-    known = read_json(path) if path.exists() else {}
-    return str(known.get("start", "")) if isinstance(known, dict) else ""

@@ -13,71 +13,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NotRequired
-
-from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing import Any
 
 from specbeam import files, kept, launch
 from specbeam.digest import code_digest
-from specbeam.errors import SpecbeamError
 from specbeam.masking import masked
 from specbeam.provenance import beside, environment
+from specbeam.provenance_file import FORMAT, how_made
 from specbeam.stages import STAGES, StageSettings
 
 log = logging.getLogger(__name__)
-
-FORMAT = 1
-"""Version of what `recorded` writes."""
-
-
-class _Options(TypedDict):
-    objective: NotRequired[str | None]
-    dataset: NotRequired[str | None]
-
-
-class Provenance(TypedDict):
-    """What `recorded` writes; see there."""
-
-    format: int
-    stage: str
-    code: str
-    options: _Options
-    settings: dict[str, Any]
-    seeds: dict[str, int]
-    threads: int
-    host: str
-    start: str
-    commit: str
-    dirty: bool
-    versions: dict[str, str]
-    cpu: str
-    device: str
-    seconds: float
-    cpu_seconds: NotRequired[float]
-    """Not of older versions, as all that follows."""
-    memory_mb: NotRequired[float]
-    slurm_job: NotRequired[str | None]
-
-
-_PROVENANCE = TypeAdapter(Provenance)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """What `recorded` wrote to `path`. SpecbeamError, naming the file, for what is damaged or of another format."""
-    value = files.read_json(path)
-    found = value.get("format") if isinstance(value, dict) else type(value).__name__
-    if found != FORMAT:
-        raise SpecbeamError(f"{path}: expected format {FORMAT}, got {found!r:.80}, of another specbeam")
-    try:
-        _PROVENANCE.validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))[:80]
-        raise SpecbeamError(f"{path}: damaged, or of another specbeam: {place}: {first['msg']}") from None
-    if value["stage"] not in STAGES:
-        raise SpecbeamError(f"{path}: damaged, or of another specbeam: no stage {value['stage'][:80]!r}")
-    return value
 
 
 def recorded(
@@ -87,9 +32,10 @@ def recorded(
 
     `stage` is one of STAGES, or chosen from the verb's options. The file holds format, stage, code (digest of the
     stage's modules), options, settings (what the stage reads, resolved), seeds, threads, what `environment` gives,
-    host, slurm_job (or null), start (UTC) and seconds; of the process since its own start, and of those that it has
-    waited for, cpu_seconds and memory_mb (the most that one of them had). It is removed when the verb starts, so that
-    it always tells of the result beside it. Of a training's processes only the main launcher and the main one write.
+    host, slurm_job (or null), start (UTC), prepared (the start of the job that made the prepared data it reads, if
+    known) and seconds; of the process since its own start, and of those that it has waited for, cpu_seconds and
+    memory_mb (the most that one of them had). It is removed when the verb starts, so that it always tells of the result
+    beside it. Of a training's processes only the main launcher and the main one write.
 
     On Slurm, what the options `keep` name is kept aside for an equal job (specbeam.kept), which then does nothing else.
     """
@@ -147,6 +93,8 @@ def _known(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "start": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if "prepared" in options and (prepared := how_made(options["prepared"])):
+        known["prepared"] = prepared["start"]
     log.debug("stage, settings and machine: %s", known | environment())
     return known
 

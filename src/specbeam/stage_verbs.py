@@ -33,6 +33,9 @@ from specbeam.stages import StageSettings
 def download(
     dataset: Annotated[str, typer.Argument(help="Name of a data set in the registry.")],
     destination: Annotated[Path, typer.Option(help="Folder for the verified files.")],
+    store: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the data sets for other destinations: fetched once, copied.")
+    ] = None,
     mirror: Annotated[
         str | None,
         typer.Option(envvar="SPECBEAM_MIRROR", help="Folder or URL to take the files from; same layout and checksums."),
@@ -41,7 +44,7 @@ def download(
     """Download one real data set and verify it before use."""
     from specbeam.data import download as stage
 
-    stage.download(dataset=dataset, destination=destination, mirror=mirror or None)
+    stage.download(dataset=dataset, destination=destination, store=store, mirror=mirror or None)
 
 
 @recorded("generate", output="destination")

@@ -1,8 +1,22 @@
 """Say how many cases were tried."""
 
+from typing import Any
+
 import pytest
 
 from bad_input import COUNTS
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In one of several processes: hand its counts on."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["bad input"] = [(*of, count) for of, count in COUNTS.items()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Where there are several processes: take the counts of one that has ended."""
+    COUNTS.update({(reader, what): count for reader, what, count in node.workeroutput["bad input"]})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

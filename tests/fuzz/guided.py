@@ -3,8 +3,9 @@
     pip install -e '.[fuzz,test]'
     PYTHONPATH=tests python tests/fuzz/guided.py csv -runs=200000
 
-tries 200,000 inputs on one reader, with the checks of the tests beside it; further options are libFuzzer's. It ends
-at the first input that fails, which it leaves in a file `crash-...`; that name in the place of `-runs` tries it again.
+tries 200,000 inputs on one reader of READERS, with the checks of the tests beside it; the options are libFuzzer's. It
+ends at the first input that fails, which it leaves in a file `crash-...` here; that name in place of the options tries
+it again. The name of a folder among them keeps there what reached new code; else that is left in a temporary one.
 """
 
 import json
@@ -22,7 +23,7 @@ with atheris.instrument_imports(include=["specbeam"]):
     import test_raw_files
     import test_tables
     from bad_input import read
-    from specbeam import job_provenance, settings
+    from specbeam import provenance_file, settings
 
 FOLDER = Path(tempfile.mkdtemp(prefix="specbeam-fuzz-"))
 PROVENANCE = json.dumps(generated_records.PROVENANCE).encode()
@@ -51,7 +52,7 @@ READERS = {
     "items-csv": (lambda content: test_tables.check_csv(FOLDER / "items.csv", content), test_tables.CSV),
     "items-jsonl": (lambda content: test_tables.check_json_lines(FOLDER / "items.jsonl", content), test_tables.JSONL),
     "config": (checked("mine.yaml", settings.load, test_config.check), test_config.CONFIG),
-    "provenance": (checked("a.provenance.json", job_provenance.load), PROVENANCE),
+    "provenance": (checked("a.provenance.json", provenance_file.load), PROVENANCE),
 }
 """Name -> what is done with bytes, and bytes to begin with."""
 
@@ -65,7 +66,8 @@ def main() -> None:
     corpus = FOLDER / "corpus"
     corpus.mkdir()
     (corpus / "start").write_bytes(start)
-    atheris.Setup([program, "-max_len=2048", "-len_control=0", *options, str(corpus)], function)
+    named = any(not option.startswith("-") for option in options)
+    atheris.Setup([program, "-len_control=0", *options, *([] if named else [str(corpus)])], function)
     atheris.Fuzz()
 
 

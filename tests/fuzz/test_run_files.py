@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 import generated_records as generated
 from bad_input import cases, damaged, read
-from specbeam import files, job_provenance, kept, submitted
+from specbeam import files, kept, provenance_file, submitted
 from specbeam.comparison import report
 from specbeam.comparison.runs import Run
 from specbeam.cost import measured, models
@@ -59,7 +59,7 @@ def check_provenance(run, content):
     path = run / "synthetic/drafts/atspeed_s/seed-1/model.provenance.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    made = read("provenance", lambda: job_provenance.load(path), names=path)
+    made = read("provenance", lambda: provenance_file.load(path), names=path)
     found = Run.of(run)
     assert (str(path.relative_to(run)) in found.provenances()) == (made is not None)
     assert any(str(path) in line for line in found.problems) == (made is None)
@@ -211,7 +211,7 @@ def test_damaged_sizes_of_a_base(tmp_path_factory, content):
 
 def test_good_files_are_read(tmp_path):
     files.write_json(tmp_path / "a.provenance.json", MADE)
-    assert job_provenance.load(tmp_path / "a.provenance.json") == MADE
+    assert provenance_file.load(tmp_path / "a.provenance.json") == MADE
     (tmp_path / "statistics.csv").write_text(STATISTICS)
     assert Facts.of(tmp_path) == COUNTED
     saved_runs(tmp_path / "measured.yaml")

@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 
 # verb and options -> stage function, what it receives besides settings
 CALLS = {
-    "download beauty --destination d --mirror m": (
+    "download beauty --destination d --store s --mirror m": (
         "specbeam.data.download:download",
-        {"dataset": "beauty", "destination": Path("d"), "mirror": "m"},
+        {"dataset": "beauty", "destination": Path("d"), "store": Path("s"), "mirror": "m"},
     ),
     "prepare --raw r --prepared p": (
         "specbeam.data.prepare:prepare",

@@ -106,8 +106,8 @@ def mirror_folder(tmp_path) -> Path:
     return folder
 
 
-def get(server: Server, destination: Path) -> dict[str, bytes]:
-    download(dataset="small", destination=destination, mirror=server.url + "/")
+def get(server: Server, destination: Path, **options: Path) -> dict[str, bytes]:
+    download(dataset="small", destination=destination, mirror=server.url + "/", **options)
     return {path.name: path.read_bytes() for path in destination.iterdir()}
 
 
@@ -124,6 +124,12 @@ def test_files_that_are_there_and_verified_are_not_fetched_again(server, tmp_pat
     server.requests.clear()
     assert get(server, tmp_path) == COMPLETE
     assert server.requests == []
+
+
+def test_a_store_is_fetched_to_once_and_copied_from(server, tmp_path):
+    for run in ("first", "second"):
+        assert get(server, tmp_path / run, store=tmp_path / "store") == COMPLETE
+    assert len(server.requests) == 2
 
 
 def test_a_file_that_was_changed_is_fetched_again(server, tmp_path):

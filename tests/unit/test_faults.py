@@ -1,8 +1,10 @@
 """Disks that are full or read-only, connections that are cut anywhere, clocks that jump: nothing is lost."""
 
 import os
+import threading
 import time
 
+import httpx
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -16,6 +18,7 @@ from models_for_tests import tiny_model
 from mounts import mounted, resize
 from specbeam import files, models, parquet, sealed
 from specbeam.checkpoints import Checkpoints
+from specbeam.data import download
 from specbeam.errors import SpecbeamError
 from test_download import COMPLETE, ONE, get
 
@@ -92,6 +95,27 @@ def test_a_server_that_sends_little_by_little_is_waited_for(server, tmp_path, mo
 
     monkeypatch.setattr(test_download.Handler, "send_file", drip)
     assert get(server, tmp_path) == COMPLETE
+
+
+def test_a_server_that_stops_sending_is_asked_for_the_rest(server, tmp_path, monkeypatch):
+    send, over = test_download.Handler.send_file, threading.Event()
+
+    def stall(self, content, asked, fault):
+        if asked or "two" in self.path:
+            return send(self, content, asked, fault)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[:64_000])
+        over.wait(60)
+
+    monkeypatch.setattr(test_download.Handler, "send_file", stall)
+    monkeypatch.setattr(download, "TIMEOUT", httpx.Timeout(0.5))
+    try:
+        assert get(server, tmp_path) == COMPLETE
+    finally:
+        over.set()
+    assert ("/small/one.txt", "bytes=64000-") in server.requests
 
 
 @pytest.mark.parametrize("jump", [-(10**9), 10**9])

@@ -2,7 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from finished_run_for_tests import make_run
-from specbeam import Recommender, SpecbeamError, cli, parquet
+from specbeam import Recommender, SpecbeamError, cli, job_provenance, parquet
 from specbeam.data import ITEMS, prepared
 from specbeam.data.sequences import history_and_targets
 from specbeam.decoding.inputs import SearchInputs
@@ -165,20 +169,55 @@ def test_a_folder_without_a_finished_run_is_refused_by_what_is_missing(run: Path
         Recommender.load(tmp_path / "mine" / "tiny")
 
 
-def test_a_run_whose_data_were_prepared_again_and_whose_target_was_not_trained_again_is_refused(
-    run: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(run.parent, tmp_path / "mine")
+@job_provenance.recorded("prepare", output="prepared")
+def prepare(*, prepared: Path) -> None:
+    """Leave provenance alone."""
+
+
+@job_provenance.recorded("train_target", output="model")
+def train(*, prepared: Path, model: Path) -> None:
+    """Leave provenance alone."""
+
+
+@pytest.fixture
+def made_at(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Make parts of a copy of the run (prepared, target) at hours of the same day, and give its folder."""
     folder = tmp_path / "mine" / "tiny"
+    shutil.copytree(run.parent, folder.parent)
 
-    def begun(part: str, minute: int) -> None:
-        write_json(beside(folder / part), {"start": f"2026-11-26T12:{minute}:00+00:00"})
+    def make(**hours: int) -> Path:
+        for part, hour in hours.items():
+            clock = SimpleNamespace(now=partial(datetime, 2026, 11, 26, hour, 0, 0, 0))
+            monkeypatch.setattr(job_provenance, "datetime", clock)
+            if part == "prepared":
+                prepare(prepared=folder / "prepared")
+            else:
+                train(prepared=folder / "prepared", model=folder / "target" / "model")
+        return folder
 
-    begun("prepared", 10)
-    begun("target/model", 20)
-    Recommender.load(folder)
-    begun("prepared", 30)
-    with pytest.raises(SpecbeamError, match="its data were prepared after its target was trained"):
+    return make
+
+
+def test_a_run_whose_data_were_prepared_again_and_whose_target_was_not_trained_again_is_refused(
+    made_at: Callable[..., Path],
+) -> None:
+    assert Recommender.load(made_at(prepared=10, target=11))
+    with pytest.raises(SpecbeamError, match="trained on data prepared at .*T10.*, which were prepared again at .*T12"):
+        Recommender.load(made_at(prepared=12))
+
+
+def test_a_clock_that_was_set_back_tells_nothing_of_which_data_a_target_was_trained_on(
+    made_at: Callable[..., Path],
+) -> None:
+    assert Recommender.load(made_at(prepared=12, target=11))
+    with pytest.raises(SpecbeamError, match="prepared again at .*T10"):
+        Recommender.load(made_at(prepared=10))
+
+
+def test_damaged_provenance_is_named(made_at: Callable[..., Path]) -> None:
+    folder = made_at(prepared=10, target=11)
+    write_json(beside(folder / "prepared"), {"start": {"a": 1}})
+    with pytest.raises(SpecbeamError, match=r"prepared.provenance.json: expected format 1, got None"):
         Recommender.load(folder)
 
 

@@ -57,7 +57,7 @@ def test_every_result_says_what_made_it_and_equal_jobs_say_the_same(finished, re
     assert sorted(made["stage"] for made in mine.values()) == [*stages, "train_draft", "train_target"]
     for path, made in mine.items():
         other = json.loads((finished.folder / path).read_text())
-        changing = {"start", "seconds", "cpu_seconds", "memory_mb"}
+        changing = {"start", "prepared", "seconds", "cpu_seconds", "memory_mb"}
         assert {name for name in made if made[name] != other[name]} <= changing, path
 
 

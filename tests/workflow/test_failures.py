@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from mounts import mounted
+
 
 def _stopped(checkout, *arguments, **variables):
     run = checkout.snakemake(*arguments, config="beauty-small", **variables)
@@ -28,6 +30,13 @@ def test_an_empty_variable_leaves_the_mirror_of_the_config(checkout):
     assert "elsewhere" in _stopped(checkout, *arguments, SPECBEAM_MIRROR="")
 
 
+def test_results_that_cannot_be_written_are_named_with_what_to_do(checkout):
+    with mounted(checkout.folder / "results", "ro"):
+        run = checkout.snakemake("download")
+    assert run.returncode == 1
+    assert "results/smoke: expected to write here, got: Read-only file system; mount it writable, or" in run.stdout
+
+
 @pytest.mark.mirror
 def test_a_wrong_checksum_stops_before_use(checkout, mirror):
     damaged = checkout.folder / "damaged"
@@ -37,4 +46,4 @@ def test_a_wrong_checksum_stops_before_use(checkout, mirror):
     message = _stopped(checkout, "prepare", SPECBEAM_MIRROR=str(damaged))
     assert "sequential_test.txt" in message
     assert "sha256" in message
-    assert not (checkout.folder / "results/downloads/beauty/sequential_test.txt").exists()
+    assert not list((checkout.folder / "results").rglob("sequential_test.txt"))

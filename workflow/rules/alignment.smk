@@ -19,6 +19,7 @@ rule train_draft:
     params:
         code=code("train_draft"),
         settings=reads("train_draft", "variant"),
+        own=lambda wildcards: stamps(files_of_model(VARIANTS[wildcards.variant].draft.model.base)),
     message:
         "{wildcards.dataset}: train the draft to start from, seed {wildcards.seed} (tail -f {log})"
     shell:

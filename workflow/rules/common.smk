@@ -22,6 +22,7 @@ BEAM_WIDTHS = settings.measurement.beam_widths
 SHARDS = range(settings.trajectories.shards)
 FORMS = ("png", "svg", "csv", "txt")  # of a figure: the last two are its data and its caption
 RESULTS = f"results/{settings.run}"
+DOWNLOADS = "results/downloads"  # of all runs
 OWN = {"variant": "", "objective": OBJECTIVES}  # the run's drafts, not those of its variants
 # folder -> settings: of the run, which lies in the data set's own folder, and of the variants of its ablations
 VARIANTS = {"": settings, **{f"ablations/{name}/{label}/": made for (name, label), made in variants(settings).items()}}
@@ -79,15 +80,14 @@ def reported(path, caption, group, **labels):
 
 
 def raw_files(dataset):
-    """Files of a data set before preparation: what is generated or read belongs to its run, downloads to all runs."""
-    if dataset == "synthetic" or dataset in READ:
-        folder = f"{RESULTS}/{dataset}/raw"
-    elif dataset in settings.own_data:
+    """Files of a data set before preparation: in its run, but for ready files of one's own."""
+    made = folder = f"{RESULTS}/{dataset}/raw"
+    if dataset in settings.own_data and dataset not in READ:
         folder = settings.own_data[dataset].sequences.rstrip("/")
-    else:
-        folder = f"results/downloads/{dataset}"
+        copies = {f"{DOWNLOADS}/{name}": f"{RESULTS}/{name}/raw" for name in SOURCES}
+        folder = copies.get(folder, folder)  # a download may be named as ready files too
     splits = {split: f"{folder}/{file_of(split)}" for split in SPLITS}
-    named_by = f"{RESULTS}/{dataset}/raw" if dataset in IDENTIFIED else folder
+    named_by = made if dataset in IDENTIFIED else folder
     return {**splits, "identifiers": f"{named_by}/{IDENTIFIERS}"}
 
 
@@ -124,6 +124,17 @@ def interaction_files(wildcards):
         return matching([*own.interactions.files, *(own.items.files if own.items else ())])
     except SpecbeamError as error:
         raise WorkflowError(f"own_data.{wildcards.dataset}: {error}") from None
+
+
+def stamps(*inputs):
+    """Sizes and times of the user's own among a job's inputs, files or lists of them: a param of jobs that read any.
+
+    By times alone Snakemake would miss a file that is older than the results: a copy that kept its time, a backup.
+    Whole seconds, since archives keep no more.
+    """
+    files = [file for part in inputs for file in ([part] if isinstance(part, str) else part)]
+    found = [os.stat(file) for file in files if not str(file).startswith(f"{RESULTS}/")]
+    return [(file.st_size, int(file.st_mtime)) for file in found]
 
 
 def alone(wildcards):

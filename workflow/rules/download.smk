@@ -1,17 +1,18 @@
-# Real data sets are fetched once, for all runs; the synthetic one is generated for its run.
+# Real data sets are fetched once, to results/downloads, and each run has a copy; the synthetic one is generated for its run.
+# Snakemake deletes the outputs of a job that starts or fails: were they shared, one run would take them from another.
 
 
 rule download_source:
-    """Download one real data set and verify its checksums."""
+    """Download one real data set, unless an earlier run has, and verify its checksums."""
     output:
-        train="<downloads>/{dataset}/sequential_train.txt",
-        valid="<downloads>/{dataset}/sequential_valid.txt",
-        test="<downloads>/{dataset}/sequential_test.txt",
-        identifiers="<downloads>/{dataset}/identifiers.json",
+        train="<run>/{dataset}/raw/sequential_train.txt",
+        valid="<run>/{dataset}/raw/sequential_valid.txt",
+        test="<run>/{dataset}/raw/sequential_test.txt",
+        identifiers="<run>/{dataset}/raw/identifiers.json",
     log:
-        "<downloads>/logs/download_source/{dataset}.log",
+        "<run>/{dataset}/logs/download_source.log",
     benchmark:
-        "<downloads>/benchmarks/download_source/{dataset}.tsv"
+        "<run>/{dataset}/benchmarks/download_source.tsv"
     wildcard_constraints:
         dataset="|".join(SOURCES),
     localrule: True  # nodes of a cluster often have no way to the internet
@@ -22,11 +23,12 @@ rule download_source:
         mem_mb=1000,
     params:
         code=code("download"),
+        store=DOWNLOADS,
         destination=subpath(output.train, parent=True),
     message:
         "{wildcards.dataset}: download and verify (tail -f {log})"
     shell:
-        "specbeam download {wildcards.dataset} --destination {params.destination:q} > {log:q} 2>&1"
+        "specbeam download {wildcards.dataset} --store {params.store:q} --destination {params.destination:q} > {log:q} 2>&1"
 
 
 rule generate_synthetic:

@@ -21,6 +21,7 @@ rule embed_items:
     params:
         code=code("embed_items"),
         settings=reads("embed_items", "dataset"),
+        own=lambda wildcards: stamps(*embedded(wildcards).values()),
         raw=subpath(input.train, parent=True),
     message:
         "{wildcards.dataset}: embed items (tail -f {log})"
@@ -51,6 +52,7 @@ rule identify_items:
     params:
         code=code("identify_items"),
         settings=reads("identify_items", "dataset"),
+        own=lambda wildcards: stamps(raw_files(wildcards.dataset)["train"]),
         raw=subpath(input.train, parent=True),
     message:
         "{wildcards.dataset}: learn identifiers (tail -f {log})"

@@ -7,29 +7,22 @@ from pathlib import Path
 import yaml
 
 from specbeam import kept, submitted
-from specbeam.files import remove, replacing
+from specbeam.files import remove, replacing, writing
 from specbeam.masking import masked
 from snakemake.logging import logger
 
 
-def lock():
+def lock(folder):
     """Take the lock and keep it while this process lives; then clear what killed jobs left, which nobody writes now."""
-    folder = Path(RESULTS)
     folder.mkdir(parents=True, exist_ok=True)
     handle = (folder / ".lock").open("w")  # never closed
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise WorkflowError(
-            f"{RESULTS}: another snakemake is running there; wait for it, or give this run another name"
-        )
+        raise SpecbeamError(f"{folder}: another snakemake is running there; wait for it, or give this run another name")
     workflow.globals["lock_handle"] = handle
-    try:
-        left = submitted.end(folder)
-    except SpecbeamError as error:
-        raise WorkflowError(str(error)) from None
-    if left:
-        logger.warning(f"{RESULTS}: an earlier snakemake was killed; its jobs on Slurm are cancelled: {' '.join(left)}")
+    if left := submitted.end(folder):
+        logger.warning(f"{folder}: an earlier snakemake was killed; its jobs on Slurm are cancelled: {' '.join(left)}")
     for part in sorted(folder.rglob(".*.part")):
         remove(part)
     with replacing(folder / "config.yaml") as resolved:
@@ -38,9 +31,13 @@ def lock():
 
 onstart:
     if workflow.is_main_process:
-        lock()
-        if workflow.executor_plugin.name == "slurm":
-            submitted.note(Path(RESULTS), workflow.scheduler._executor.run_uuid)
+        try:
+            with writing(RESULTS):
+                lock(Path(RESULTS))
+                if workflow.executor_plugin.name == "slurm":
+                    submitted.note(Path(RESULTS), workflow.scheduler._executor.run_uuid)
+        except SpecbeamError as error:
+            raise WorkflowError(str(error)) from None
 
 
 onsuccess:

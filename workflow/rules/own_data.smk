@@ -6,8 +6,7 @@ rule read_interactions:
         train="<run>/{dataset}/raw/sequential_train.txt",
         valid="<run>/{dataset}/raw/sequential_valid.txt",
         test="<run>/{dataset}/raw/sequential_test.txt",
-        item_keys="<run>/{dataset}/raw/items.parquet",
-        user_keys="<run>/{dataset}/raw/users.parquet",
+        key_tables=expand("<run>/{{dataset}}/raw/{of}.parquet", of=("items", "users")),
         report="<run>/{dataset}/raw/reading.json",
     log:
         "<run>/{dataset}/logs/read_interactions.log",
@@ -23,6 +22,7 @@ rule read_interactions:
     params:
         code=code("read_interactions"),
         settings=reads("read_interactions", "dataset"),
+        own=lambda wildcards: stamps(interaction_files(wildcards)),
         raw=subpath(output.train, parent=True),
     message:
         "{wildcards.dataset}: read, filter and split interactions (tail -f {log})"

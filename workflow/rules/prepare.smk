@@ -17,6 +17,7 @@ rule prepare_dataset:
     params:
         code=code("prepare"),
         settings=reads("prepare"),
+        own=lambda wildcards: stamps(*raw_files(wildcards.dataset).values(), files_of_model(settings.target.model.base)),
         raw=subpath(input.train, parent=True),
     message:
         "{wildcards.dataset}: prepare splits, catalogue and tokenizer (tail -f {log})"

@@ -18,6 +18,7 @@ rule train_target:
     params:
         code=code("train_target"),
         settings=reads("train_target"),
+        own=lambda wildcards: stamps(files_of_model(settings.target.model.base)),
     message:
         "{wildcards.dataset}: train the target (tail -f {log})"
     shell:

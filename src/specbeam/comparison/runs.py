@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from specbeam import files, job_provenance, provenance
+from specbeam import files, provenance, provenance_file
 from specbeam.errors import SpecbeamError
 from specbeam.measurement import records
 from specbeam.settings import parse
@@ -93,7 +93,7 @@ class Run:
         found = {}
         for path in sorted(self.folder.rglob(f"*{provenance.SUFFIX}")):
             try:
-                found[str(path.relative_to(self.folder))] = job_provenance.load(path)
+                found[str(path.relative_to(self.folder))] = provenance_file.load(path)
             except SpecbeamError as error:
                 self._problem(str(error))
         return found

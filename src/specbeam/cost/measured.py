@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from specbeam import files, job_provenance, provenance
+from specbeam import files, provenance, provenance_file
 from specbeam.comparison.runs import Run
 from specbeam.cost.facts import Facts
 from specbeam.cost.work import Workload
@@ -160,7 +160,7 @@ def _taken(folder: Path) -> tuple[dict[str, Taken], set[tuple[str, str]]]:
     found, machines, made = {}, set(), defaultdict(list)
     for path in sorted(folder.rglob(f"*{provenance.SUFFIX}")):
         if path.relative_to(folder).parts[0] != "ablations":
-            job = job_provenance.load(path)
+            job = provenance_file.load(path)
             if "cpu_seconds" not in job:
                 raise SpecbeamError(f"{path}: expected the job's cpu_seconds, of an older specbeam; run it again")
             made[job["stage"]].append(job)

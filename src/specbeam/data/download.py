@@ -21,7 +21,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from specbeam.data.registry import HOSTS, Source, SourceFile, source_of
 from specbeam.errors import SpecbeamError
-from specbeam.files import writing
+from specbeam.files import replacing, writing
 from specbeam.progress import Bar
 
 log = logging.getLogger(__name__)
@@ -43,21 +43,25 @@ class _RetryableError(Exception):
         self.after = after
 
 
-def download(*, dataset: str, destination: Path, mirror: str | None = None) -> None:
+def download(*, dataset: str, destination: Path, store: Path | None = None, mirror: str | None = None) -> None:
     """Bring the four raw files of `dataset` to the folder `destination`, verified.
 
     `mirror` is a folder, a file: URL or an http(s) URL that holds `<dataset>/<file>`, taken instead of the pinned
-    addresses. Files that are there and match are kept. Where another process downloads to the same folder, this one
-    waits for it.
+    addresses. With a `store`, they are brought to its folder `<dataset>`, and copied from there. Files that are there
+    and match are kept. Where another process downloads to the same folder, this one waits for it.
     Raises SpecbeamError for an unknown data set, a missing mirror or file, a wrong checksum, and when the transfer
     still fails after several attempts.
     """
     source = source_of(dataset)
     folder = _mirror_folder(mirror, source) if mirror else None
-    destination = Path(destination)
+    home = Path(store) / dataset if store else Path(destination)
     log.info("%s, %s at %s; licence: %s", source.title, source.homepage, source.version, source.licence)
-    with writing(destination), _alone(destination):
-        _complete(source, destination, mirror=mirror, folder=folder)
+    with writing(home), _alone(home):
+        _complete(source, home, mirror=mirror, folder=folder)
+    if store:
+        for file in source.files:
+            with replacing(Path(destination) / file.name) as copy:
+                shutil.copyfile(home / file.name, copy)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -158,7 +158,9 @@ def _csv(
             places = places or _by_name(row, columns, path)
             take = itemgetter(*places) if len(places) > 1 else lambda row, at=places[0]: (row[at],)
             if width <= max(places):
-                raise SpecbeamError(f"{path}: expected column {max(places) + 1}, the first line has {width}: {row}")
+                raise SpecbeamError(
+                    f"{path}: expected column {max(places) + 1}, the first line has {width}: {_said(row)}"
+                )
             if isinstance(columns[0], str):
                 continue
         if len(row) != width:
@@ -178,12 +180,16 @@ def _by_name(header: list[str], columns: Sequence[str | int], path: Path) -> lis
     for column in columns:
         if header.count(column) != 1:
             there = "twice" if column in header else "not there"
-            names = ", ".join(map(ascii, header[:40]))
             raise SpecbeamError(
-                f"{path}: expected the column {column!r} once, it is {there}; the first line has {names}: correct "
-                "columns:, or name columns by numbers, from 1, if there is no header" + _other_separator(header)
+                f"{path}: expected the column {column!r} once, it is {there}; the first line has {_said(header)}: "
+                "correct columns:, or name columns by numbers, from 1, if there is no header" + _other_separator(header)
             )
     return [header.index(column) for column in columns]
+
+
+def _said(names: Iterable[str]) -> str:
+    """Names as a message can have them."""
+    return ", ".join(map(ascii, names))[:500]
 
 
 def _other_separator(header: list[str]) -> str:
@@ -212,8 +218,7 @@ def _json(
         if not isinstance(record, dict):
             malformed.add(path, line, f"expected an object, {{...}}, a line, got {text[:40].rstrip()!a}")
         elif absent := [column for column in required if column not in record]:
-            names = ", ".join(map(ascii, list(record)[:40]))
-            malformed.add(path, line, f"no field {absent[0]!r}; there are: {names}")
+            malformed.add(path, line, f"no field {absent[0]!r}; there are: {_said(record)}")
         else:
             yield line, [record.get(column) for column in columns]
 
@@ -232,8 +237,7 @@ def _parquet(path: Path, columns: Sequence[str | int]) -> Iterator[Row]:
         for column in columns:
             if names.count(column) != 1:
                 raise SpecbeamError(
-                    f"{path}: expected the column {column!r} once; there are {', '.join(map(ascii, names[:40]))}: "
-                    "correct columns:"
+                    f"{path}: expected the column {column!r} once; there are {_said(names)}: correct columns:"
                 )
         row = 0
         for batch in file.iter_batches(columns=list(columns), batch_size=65_536):
