@@ -23,6 +23,7 @@ from torch import Tensor
 from specbeam import sealed
 from specbeam.digest import code_digest
 from specbeam.errors import SpecbeamError
+from specbeam.files import parse_json
 from specbeam.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -86,18 +87,19 @@ class Checkpoints:
 
     def _read(self) -> Saved | None:
         tensors, header = sealed.read(self._folder / LAST)
-        job = json.loads(header["job"])
+        job, progress = (_parsed(header, part, self._folder / LAST) for part in ("job", "progress"))
+        if "best" not in header:
+            raise SpecbeamError(f"{self._folder / LAST}: does not name its best epoch")
         if other := sorted(key for key in job.keys() | self._job if job.get(key) != self._job.get(key)):
             log.info("%s: %s is of a job with other %s: training from the start", self._name, self._folder,
                      ", ".join(other))  # fmt: skip
             return None
-        progress = json.loads(header["progress"])
         best = None if header["best"] == "none" else self._folder / Path(header["best"]).name
-        if progress["finished"] and not best.exists():
+        if progress.get("finished") and not (best and best.exists()):
             log.info("%s: %s is of a finished job: training from the start", self._name, self._folder)
             return None
         weights, texts = sealed.read(best) if best else (None, header)
-        if texts["job"] != header["job"]:  # a kill between another job's two files left this one
+        if texts.get("job") != header["job"]:  # a kill between another job's two files left this one
             raise SpecbeamError(f"{best}: is of another job")
         return Saved(tensors, progress, weights)
 
@@ -154,6 +156,13 @@ def part_of(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     """What `named` was given for a part."""
     start = f"{part}/"
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _parsed(header: Mapping[str, str], part: str, path: Path) -> dict[str, Any]:
+    found = parse_json(header.get(part, ""), source=f"{path}: {part}")
+    if not isinstance(found, dict):
+        raise SpecbeamError(f"{path}: {part}: expected an object, {{...}}, got {header[part][:40]!r}")
+    return found
 
 
 def _best(epoch: int | str) -> str:

@@ -107,7 +107,7 @@ def read_json(path: Path) -> Any:
     return parse_json(read_text(path, expected="a JSON file"), source=str(path))
 
 
-def parse_json(text: str, *, source: str) -> Any:
+def parse_json(text: str | bytes, *, source: str) -> Any:
     """Parse JSON; raises SpecbeamError, beginning with `source`, for malformed text and keys that are there twice."""
     try:
         return json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, source))

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from specbeam import item_tables
 from specbeam.catalogue import Catalogue
 from specbeam.errors import SpecbeamError
-from specbeam.files import parse_json, read_text
+
+DIGITS = 19
+"""Of the largest token id; Python refuses to read numbers of thousands of them."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Items:
         the item, for what is no sequence of token ids, and if there is no item.
         """
         named = identifiers.items() if isinstance(identifiers, Mapping) else enumerate(plain(identifiers))
-        return cls._collected(((f"item {item!r:.200}", item, tokens) for item, tokens in named), "items")
+        return cls._collected(((f"item {_short(item)}", item, tokens) for item, tokens in named), "items")
 
     @classmethod
     def of_table(cls, table: Any, *, item: str = "item", tokens: str | Sequence[str] = "tokens") -> "Items":
@@ -43,24 +45,17 @@ class Items:
 
         `item` is the column of item ids. `tokens` is the column of identifiers, lists of token ids or text like
         "12 55 7"; or it lists several columns of one token each, the last of which may be empty where an identifier is
-        shorter. Raises SpecbeamError, naming file and row (from 1), for anything else, and for an item that occurs
-        twice.
+        shorter. In a csv file ids are numbers if all of them are whole numbers, without leading zeros, else text as
+        it stands. Raises SpecbeamError, naming file and line (or row, from 1), for anything else, and for an item that
+        occurs twice.
         """
-        columns = [tokens] if isinstance(tokens, str) else list(tokens)
-        source, frame = _read(table, columns)
-        missing = [name for name in (item, *columns) if name not in frame.columns]
-        if missing:
-            raise SpecbeamError(
-                f"{source}: expected the columns {', '.join((item, *columns))}, found {', '.join(map(str, frame))}; "
-                "say which they are with item=... and tokens=..."
-            )
-        rows = zip(frame[item].tolist(), *(frame[name].tolist() for name in columns), strict=True)
-        named = []
-        for number, (key, *cells) in enumerate(rows, start=1):
-            where = f"{source}: row {number}"
-            if not pd.api.types.is_scalar(key) or pd.isna(key):
-                raise SpecbeamError(f"{where}: expected an item id, found {'none' if _empty(key) else repr(key)[:200]}")
-            named.append((where, key, _of_cell(cells[0]) if isinstance(tokens, str) else _of_cells(cells, where)))
+        if not tokens:
+            raise SpecbeamError("tokens: expected the name of a column, or of several, got none")
+        source, rows = item_tables.read(table, [item, *([tokens] if isinstance(tokens, str) else tokens)])
+        named = (
+            (where, _id(key, where), _of_cell(cells[0]) if isinstance(tokens, str) else _of_cells(cells, where))
+            for where, (key, *cells) in rows
+        )
         return cls._collected(named, source)
 
     @classmethod
@@ -87,7 +82,7 @@ class Items:
         seen = set()
         for where, item, tokens in named:
             if item in seen:
-                raise SpecbeamError(f"{where}: item {item!r:.200} has an identifier already; keep one of them")
+                raise SpecbeamError(f"{where}: item {_short(item)} has an identifier already; keep one of them")
             seen.add(item)
             bearers.setdefault(_checked(tokens, where), []).append(item)
         if not bearers:
@@ -117,7 +112,7 @@ class Items:
             return self._row_of[item]
         except KeyError:
             raise SpecbeamError(
-                f"item {item!r:.200}: expected an item of the catalogue, it has no identifier"
+                f"item {_short(item)}: expected an item of the catalogue, it has no identifier"
             ) from None
 
     @cached_property
@@ -134,54 +129,28 @@ def _checked(tokens: Any, where: str) -> tuple[int, ...]:
     tokens = plain(tokens)
     if isinstance(tokens, list | tuple) and tokens and all(map(_is_token, tokens)):
         return tuple(map(int, tokens))
-    raise SpecbeamError(f"{where}: expected an identifier of token ids, such as [12, 55, 7], got {repr(tokens)[:200]}")
+    raise SpecbeamError(f"{where}: expected an identifier of token ids, such as [12, 55, 7], got {_short(tokens)}")
 
 
 def _is_token(value: Any) -> bool:
-    return isinstance(value, int | Integral) and not isinstance(value, bool) and 0 <= value < 2**63
+    whole = type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
+    return whole and 0 <= value < 2**63
 
 
-def _read(table: Any, columns: list[str]) -> tuple[str, Any]:
-    """What to call the table in messages, and its DataFrame."""
-    if isinstance(table, pd.DataFrame):
-        return "table", table
-    path = Path(table)
-    readers = {
-        ".csv": lambda: pd.read_csv(path, dtype=dict.fromkeys(columns, str)),
-        ".parquet": lambda: pd.read_parquet(path),
-        ".jsonl": lambda: _json_lines(path),
-    }
-    if path.suffix not in readers:
-        raise SpecbeamError(f"{path}: expected a table in {', '.join(readers)}, or a DataFrame")
-    if not path.is_file():
-        raise SpecbeamError(f"{path}: expected a table of items here, found none")
-    try:
-        return str(path), readers[path.suffix]()
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's own errors are ValueErrors
-        raise SpecbeamError(f"{path}: cannot read this table: {error}") from error
-
-
-def _json_lines(path: Path) -> pd.DataFrame:
-    """The objects of a file, one a line, with what they hold as it is: pandas takes other lines for them too."""
-    rows = []
-    for number, line in enumerate(read_text(path, expected="a table of items").split("\n"), start=1):
-        if line.strip():
-            row = parse_json(line, source=f"{path}: line {number}")
-            if not isinstance(row, dict):
-                raise SpecbeamError(f"{path}: line {number}: expected an object, {{...}}, got {line[:40]!r}")
-            rows.append(row)
-    return pd.DataFrame(rows, dtype=object)
+def _id(key: Any, where: str) -> Any:
+    if _empty(key) or not pd.api.types.is_scalar(key):
+        raise SpecbeamError(f"{where}: expected an item id, found {'none' if _empty(key) else _short(key)}")
+    return key
 
 
 def _empty(cell: Any) -> bool:
-    return pd.api.types.is_scalar(cell) and pd.isna(cell)
+    return not cell if isinstance(cell, str) else pd.api.types.is_scalar(cell) and pd.isna(cell)
 
 
 def _number(cell: Any) -> Any:
     """The token id that a cell holds as text, or as a float (what empty cells make of a column of numbers)."""
-    if (isinstance(cell, str) and cell.isdecimal()) or (isinstance(cell, float) and cell.is_integer()):
-        return int(cell)
-    return cell
+    written = isinstance(cell, str) and cell.isdecimal() and len(cell) <= DIGITS
+    return int(cell) if written or (isinstance(cell, float) and cell.is_integer()) else cell
 
 
 def _of_cell(cell: Any) -> Any:
@@ -193,5 +162,12 @@ def _of_cells(cells: Sequence[Any], where: str) -> list[Any]:
     """The identifier that several cells hold, one token each."""
     present = [not _empty(cell) for cell in cells]
     if not all(present[: sum(present)]):
-        raise SpecbeamError(f"{where}: expected empty cells behind the identifier only, got {list(cells)}")
+        raise SpecbeamError(f"{where}: expected empty cells behind the identifier only, got {_short(cells)}")
     return [_number(cell) for cell in cells[: sum(present)]]
+
+
+def _short(value: Any) -> str:
+    try:
+        return repr(value)[:200]
+    except ValueError:  # a number of thousands of digits
+        return f"something of the type {type(value).__name__} that is too long to show"

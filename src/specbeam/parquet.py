@@ -5,8 +5,11 @@ of the footer, a place that readers do not look at. Files without one, of other 
 """
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,6 +21,20 @@ DIGEST = 16
 """Bytes of the digest behind the mark."""
 SEALED = b"sealed"
 """Key in the table's metadata that says that there is a digest."""
+
+UNREADABLE = (ValueError, OverflowError, LookupError, TypeError, pa.ArrowException)
+"""What making Python's own values raises: text that is no UTF-8, times after the year 9999, unknown time zones."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """In the place of a value that Python cannot hold."""
+
+    reason: str
+
+    def __repr__(self) -> str:
+        """For messages that show what came."""
+        return f"<{self.reason}>"
 
 
 def write(table: pa.Table, path: Path) -> None:
@@ -48,6 +65,35 @@ def read(path: Path, *, expected: str, again: str) -> pa.Table:
             f"{path}: expected {expected}, got no parquet file, or a damaged one ({str(error)[:500]}); delete it "
             f"and {again}"
         ) from error
+
+
+def values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """The values as Python's own; those that it cannot hold are Unreadable, to be refused where a value is checked."""
+    try:
+        return column.to_pylist()
+    except UNREADABLE:
+        return [_value(scalar) for scalar in column]
+
+
+def frame(table: pa.Table, *, path: Path, again: str) -> pd.DataFrame:
+    """As pandas holds it, without what another program's pandas noted on it.
+
+    Raises SpecbeamError, naming the file and how to make it `again`, for values that cannot be read.
+    """
+    try:
+        table.validate(full=True)  # pandas would notice text that is no UTF-8 at some later time
+        return table.to_pandas(ignore_metadata=True)
+    except UNREADABLE as error:
+        raise SpecbeamError(
+            f"{path}: expected values that can be read, got: {str(error)[:300]}; delete it and {again}"
+        ) from error
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UNREADABLE as error:
+        return Unreadable(str(error)[:200])
 
 
 def _table(content: bytes) -> pa.Table:

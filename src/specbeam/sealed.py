@@ -32,7 +32,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise SpecbeamError(f"{path}: expected a file of tensors here, found none") from None
     except (SafetensorError, OSError, ValueError, MemoryError) as error:
-        raise SpecbeamError(f"{path}: not a readable file of tensors ({error})") from error
+        raise SpecbeamError(
+            f"{path}: expected a file of tensors, got: {str(error)[:300]}; delete it and make it again"
+        ) from error
     seal = texts.pop(SEAL, "none")
     if seal != (found := _digest(tensors, texts)):
         raise SpecbeamError(f"{path}: damaged, or of another specbeam: expected the digest {seal[:64]}, found {found}")

@@ -7,9 +7,9 @@ trajectories of some users; the tree is rebuilt from them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -174,6 +174,12 @@ class Shard:
             raise SpecbeamError(
                 f"{path}: not a shard of trajectories: expected format {FORMAT!r}, found {texts.get('format')!r}; "
                 "delete it and record again"
+            )
+        names = {field.name for field in fields(cls)} - {"over"}
+        if tensors.keys() != names or texts.get("over") not in get_args(Mask):
+            raise SpecbeamError(
+                f"{path}: not a shard of trajectories: expected {', '.join(sorted(names))}, found "
+                f"{', '.join(sorted(tensors))[:300]}, over {texts.get('over')}; delete it and record again"
             )
         return cls(**{name: tensor.numpy() for name, tensor in tensors.items()}, over=texts["over"])
 

@@ -24,7 +24,6 @@ with atheris.instrument_imports(include=["specbeam"]):
     import test_tables
     from bad_input import read
     from specbeam import provenance_file, settings
-    from specbeam.items import Items
 
 FOLDER = Path(tempfile.mkdtemp(prefix="specbeam-fuzz-"))
 PROVENANCE = json.dumps(generated_records.PROVENANCE).encode()
@@ -50,8 +49,8 @@ READERS = {
     "identifiers": (lambda content: test_raw_files.check_catalogue(FOLDER, content), test_raw_files.CATALOGUE),
     "csv": (interactions("csv"), test_interaction_files.FILES["csv"]),
     "jsonl": (interactions("jsonl"), test_interaction_files.FILES["jsonl"]),
-    "items-csv": (checked("items.csv", Items.of_table, test_tables.check), test_tables.CSV),
-    "items-jsonl": (checked("items.jsonl", Items.of_table, test_tables.check), test_tables.JSONL),
+    "items-csv": (lambda content: test_tables.check_csv(FOLDER / "items.csv", content), test_tables.CSV),
+    "items-jsonl": (lambda content: test_tables.check_json_lines(FOLDER / "items.jsonl", content), test_tables.JSONL),
     "config": (checked("mine.yaml", settings.load, test_config.check), test_config.CONFIG),
     "provenance": (checked("a.provenance.json", provenance_file.load), PROVENANCE),
 }

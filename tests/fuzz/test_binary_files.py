@@ -1,5 +1,7 @@
 """Parquet and safetensors files that were damaged or made by another program: the very content, or refused by name."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -155,6 +157,29 @@ def test_users_that_another_program_wrote_are_refused(path, change, message):
     with pytest.raises(SpecbeamError, match="prepare the data again") as error:
         load_users(path)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("lacking", ["job", "progress", "best"])
+def test_a_checkpoint_that_does_not_say_what_it_is_of_is_not_taken(tmp_path, lacking, caplog):
+    checkpoints = Checkpoints(tmp_path, JOB, minutes=0, writes=True, name="tests")
+    texts = {"job": json.dumps(JOB), "progress": json.dumps(PROGRESS), "best": "none"}
+    del texts[lacking]
+    sealed.write(tmp_path / LAST, TENSORS, texts)
+    assert checkpoints.read() is None
+    assert f"{tmp_path} cannot be read ({tmp_path / LAST}: " in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"users": None}, {"other": TENSORS["steps"]}])
+def test_a_shard_with_other_tensors_is_refused(path, change):
+    some_shard().save(path)
+    tensors, texts = sealed.read(path)
+    kept = {name: tensor for name, tensor in (tensors | change).items() if tensor is not None}
+    sealed.write(path, kept, texts)
+    with pytest.raises(SpecbeamError, match="not a shard of trajectories: expected beams, .*; delete it and record"):
+        Shard.load(path)
+    sealed.write(path, tensors, texts | {"over": "all"})
+    with pytest.raises(SpecbeamError, match="over all; delete it and record again"):
+        Shard.load(path)
 
 
 def test_tensors_without_a_seal_are_refused(path):

@@ -1,6 +1,9 @@
 """Tables of items, histories, tokenizers and the registry's names, whatever comes: a result, or a message."""
 
+import csv
+import io
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bad_input import cases, damaged, read
+from foreign_tables import bytes_of, foreign_tables
 from specbeam.data import prepared
 from specbeam.data.download import _retry_after, download
 from specbeam.errors import SpecbeamError
@@ -33,30 +37,104 @@ cells = st.one_of(
 cells |= st.lists(cells, max_size=3) | st.just({"a": 1})
 
 
+words = st.sampled_from(["a", "7", "007", "-3", "NA", "", "1 2", "1  2\t3", "9" * 5000, "٣", "1_0"]) | st.text(
+    max_size=3
+)
+words |= st.sampled_from(['"', '"a,b"', '"x\n1"', "\r", "\x00", "\udcff"])
+headers = st.sampled_from(
+    ["item,tokens"] * 4
+    + ["\ufefftokens,item", "item,title,tokens", "item,item,tokens", "item,tokens,tokens", "item", ""]
+)
+GOOD = {"item": pa.array(["a", "b", "c"]), "tokens": pa.array([[1, 2], [3], [1, 2]])}
+
+
+PARQUET = bytes_of(pa.Table.from_pandas(pa.table(GOOD).to_pandas()))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("tables")
 
 
-def check(items):
+def in_csv(content: bytes) -> dict:
+    """Item -> tokens in a csv file, by the letter of its format."""
+    text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    header, *rows = (row for row in csv.reader(io.StringIO(text), strict=True) if row)
+    rows = [dict(zip(header, row, strict=True)) for row in rows]
+    assert header.count("item") == header.count("tokens") == 1
+    numbers = all(re.fullmatch("-?[1-9][0-9]*|0", row["item"]) for row in rows)
+    return {int(row["item"]) if numbers else row["item"]: [*map(int, row["tokens"].split())] for row in rows}
+
+
+def in_json_lines(content: bytes) -> dict:
+    rows = [json.loads(line) for line in content.decode().replace("\r", "\n").split("\n") if line.strip()]
+    return {row["item"]: as_numbers(row["tokens"]) for row in rows}
+
+
+def as_numbers(tokens):
+    assert isinstance(tokens, str | list)
+    return [*map(int, tokens.split())] if isinstance(tokens, str) else tokens
+
+
+def check(items, expected=None):
     if items is not None:
         assert len(items) == sum(map(len, items.bearers)) == len({item for row in items.bearers for item in row})
         assert all(isinstance(token, int) and token >= 0 for tokens in items.identifiers for token in tokens)
         read("tries", lambda: Trie.of(items.identifiers))
+    if items is not None and expected is not None:
+        pairs = zip(items.bearers, items.identifiers, strict=True)
+        found = {item: list(tokens) for bearers, tokens in pairs for item in bearers}
+        assert {(type(item), item): tokens for item, tokens in found.items()} == {
+            (type(item), item): tokens for item, tokens in expected.items()
+        }
+
+
+def check_csv(path, content):
+    path.write_bytes(content)
+    items = read("items, csv", lambda: Items.of_table(path), names=path)
+    check(items, items and in_csv(content))
+
+
+def check_json_lines(path, content):
+    path.write_bytes(content)
+    items = read("items, jsonl", lambda: Items.of_table(path), names=path)
+    check(items, items and in_json_lines(content))
 
 
 @cases(600)
 @given(content=damaged(CSV))
 def test_damaged_csv_tables_of_items(folder, content):
-    (folder / "items.csv").write_bytes(content)
-    check(read("items, csv", lambda: Items.of_table(folder / "items.csv"), names="items.csv"))
+    check_csv(folder / "items.csv", content)
+
+
+@cases(300)
+@given(rows=st.lists(st.tuples(words, words) | st.lists(words, max_size=3), max_size=4), header=headers)
+def test_csv_tables_of_any_words(folder, rows, header):
+    rows = map(",".join, rows)
+    check_csv(folder / "items.csv", "\n".join([header, *rows]).encode(errors="surrogatepass"))
 
 
 @cases(600)
 @given(content=damaged(JSONL))
 def test_damaged_jsonl_tables_of_items(folder, content):
-    (folder / "items.jsonl").write_bytes(content)
-    check(read("items, jsonl", lambda: Items.of_table(folder / "items.jsonl"), names="items.jsonl"))
+    check_json_lines(folder / "items.jsonl", content)
+
+
+@cases(250)
+@given(content=damaged(PARQUET))
+def test_damaged_parquet_tables_of_items(folder, content):
+    path = folder / "items.parquet"
+    path.write_bytes(content)
+    check(read("items, parquet", lambda: Items.of_table(path), names=path))
+
+
+@cases(200)
+@given(table=foreign_tables(GOOD))
+def test_parquet_tables_of_items_of_any_kind(folder, table):
+    path = folder / "items.parquet"
+    pq.write_table(table, path)
+    items = read("items, parquet", lambda: Items.of_table(path), names=path)
+    check(items, items and {row["item"]: as_numbers(row["tokens"]) for row in table.to_pylist()})
 
 
 @pytest.mark.parametrize("line", ["0", "[1]", "null", '{"item": 1, "tokens": [1]} {}', '{"item": 1, "item": 2}'])
@@ -70,8 +148,7 @@ def test_a_line_of_jsonl_that_is_no_object_is_named(folder, line):
 @given(rows=st.lists(st.tuples(cells, cells), max_size=4))
 def test_tables_of_any_cells(folder, rows):
     lines = [json.dumps({"item": item, "tokens": tokens}) for item, tokens in rows]
-    (folder / "items.jsonl").write_text("\n".join(lines))
-    check(read("items, jsonl", lambda: Items.of_table(folder / "items.jsonl"), names="items.jsonl"))
+    check_json_lines(folder / "items.jsonl", "\n".join(lines).encode())
 
 
 @cases(600)
@@ -87,6 +164,11 @@ def test_damaged_csv_files_of_figures(folder, content):
     path.write_bytes(content)
     frame = read("csv of figures", lambda: read_csv(path, ("recommender", "K", "recall"), missing="none"), names=path)
     assert frame is None or isinstance(frame, pd.DataFrame)
+
+
+def test_a_folder_in_the_place_of_a_csv_file_is_named(tmp_path):
+    with pytest.raises(SpecbeamError, match="expected a csv file that can be read .Is a directory"):
+        read_csv(tmp_path, ("K",), missing="none")
 
 
 @pytest.fixture(scope="module")

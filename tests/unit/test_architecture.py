@@ -18,7 +18,8 @@ STAGES = ("target", "baselines", "trajectories", "alignment", "measurement")
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LIBRARY = (
     "data", "interactions", "catalogue", "prompts", "trie", "models", "pretrained", "adapters", "decoding", "files",
-    "errors", "settings", "items", "recommender", "recommendations", "subsets", "drop_in", "finished_run",
+    "errors", "settings", "items", "item_tables", "recommender", "recommendations", "subsets", "drop_in",
+    "finished_run",
 )  # fmt: skip
 
 
@@ -76,6 +77,7 @@ def test_nothing_imports_snakemake(module):
             "stages",
             "digest",
             "items",
+            "item_tables",
             "finished_run",
         )
     ],

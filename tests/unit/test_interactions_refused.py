@@ -4,11 +4,14 @@ import gzip
 import re
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from own_interactions import COLUMNS, csv, read, settings_of
 from specbeam.errors import SpecbeamError
 from specbeam.interactions.rows import Malformed, read_rows
+from specbeam.interactions.table import gather
 from specbeam.settings import parse
 
 ROWS = [("u1", f"i{n}", 100 + n, 5) for n in range(10)]
@@ -88,9 +91,7 @@ def test_a_parquet_file_that_is_none_or_lacks_a_column(tmp_path):
         tmp_path, settings_of(path, format="parquet"), f"{path}: expected a file that can be read, got, after row 0"
     )
     pd.DataFrame({"who": ["u"], "what": ["i"]}).to_parquet(path)
-    refused(
-        tmp_path, settings_of(path, format="parquet"), f"{path}: expected the column 'when'; there are 'who', 'what'"
-    )
+    refused(tmp_path, settings_of(path, format="parquet"), f"{path}: expected the column 'when' once; there are 'who'")
 
 
 def test_keys_that_pandas_made_floats(tmp_path):
@@ -157,6 +158,30 @@ def test_a_split_without_interactions(tmp_path):
     split = {"by": "date", "valid": "1970-01-01T00:01:45", "test": "1970-01-01T00:02:00"}
     message = "own_data.shop.split: expected interactions in every split, there are none in test, the borders are 1970-"
     refused(tmp_path, settings_of(csv(tmp_path / "orders.csv", ROWS), split=split), message)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("who", pa.array([b"u", b"caf\xe9"]).view(pa.string()), ":2: user (column who) is <'utf-8' codec can't decode"),
+        ("when", pa.array([1, 10**18]).view(pa.timestamp("us")), ":2: time (column when) is <date value out of range>"),
+        ("when", pa.array([1, 2**31 - 1], pa.int32()).view(pa.date32()), ":2: time (column when) is <"),
+    ],
+)
+def test_what_python_cannot_hold_spoils_its_own_row_of_a_parquet_file(tmp_path, column, values, message):
+    path = tmp_path / "orders.parquet"
+    columns = {"who": ["u", "v"], "what": ["i", "j"], "when": [1, 2], column: values}
+    pq.write_table(pa.table(columns), path)
+    refused(tmp_path, settings_of(path, format="parquet"), f"{path}{message}")
+    malformed = Malformed("malformed", allowed=1)
+    found = gather(settings_of(path, format="parquet").interactions, least_rating=None, malformed=malformed)
+    assert (found.users, malformed.count) == (["u"], 1)
+
+
+def test_a_column_that_a_parquet_file_has_twice_is_refused(tmp_path):
+    path = tmp_path / "orders.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["u"])] * 4, names=["who", "what", "when", "who"]), path)
+    refused(tmp_path, settings_of(path, format="parquet"), f"{path}: expected the column 'who' once; there are 'who', ")
 
 
 @pytest.mark.parametrize(

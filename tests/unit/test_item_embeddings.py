@@ -237,6 +237,13 @@ def test_a_table_of_items_that_lacks_one_which_occurs_is_refused(raw):
         embedded(raw)
 
 
+def test_a_number_of_an_item_far_beyond_those_that_occur_is_refused_by_file_and_user(tmp_path):
+    write_raw(tmp_path, {"train": [[0, 1], [1, 2]], "valid": [[], []], "test": [[2], [10**11]]})
+    told = r"sequential_test\.txt: user 2: expected items numbered .*, got 100000000001, and 4 items in all"
+    with pytest.raises(SpecbeamError, match=told):
+        embedded(tmp_path, **{"from": "co-occurrence", "size": 2})
+
+
 def test_texts_are_those_of_the_items_and_asked_for_where_there_are_none(raw, tmp_path):
     folder = save_encoder(tmp_path / "encoder")
     for without in ({}, {"text": pa.nulls(4, pa.string())}):

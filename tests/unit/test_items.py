@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from specbeam import Items, SpecbeamError
@@ -113,19 +115,63 @@ def test_numbers_stay_numbers_as_item_ids(tmp_path: Path) -> None:
     assert Items.of_table(path).bearers == [(31,)]
 
 
+@pytest.mark.parametrize("odd", ["x", "007", "1.5", "NA", "1_0", "٣", "9" * 5000])
+def test_one_id_that_is_no_whole_number_makes_all_of_them_text_as_it_stands(tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "items.csv"
+    numbers = [str(number) for number in range(20)]
+    path.write_text("item,tokens\n" + "".join(f"{item},5\n" for item in [*numbers, odd]))
+    assert Items.of_table(path).bearers == [(*numbers, odd)]
+
+
+def test_a_byte_that_is_no_utf_8_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_bytes(b"item,tokens\na,1\n\xff,2\n")
+    with pytest.raises(SpecbeamError, match=r"in UTF-8, got the byte 0xff at offset 16, line 3"):
+        Items.of_table(tmp_path / "items.csv")
+
+
+def test_a_parquet_file_is_read_whatever_pandas_noted_in_it_and_a_bad_id_is_named_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    columns = {"item": pa.array([b"hat", b"\xff"]).view(pa.string()), "tokens": [[1], [2]]}
+    pq.write_table(pa.table(columns).replace_schema_metadata({"pandas": '{"columns": [{}]}'}), path)
+    with pytest.raises(SpecbeamError, match=r"items\.parquet: row 2: expected an item id, found <'utf-8' codec"):
+        Items.of_table(path)
+    pq.write_table(pq.read_table(path).slice(0, 1), path)
+    assert Items.of_table(path) == Items.of({"hat": [1]})
+
+
+def test_a_table_has_a_column_of_tokens_at_least() -> None:
+    with pytest.raises(SpecbeamError, match="tokens: expected the name of a column"):
+        Items.of_table(pd.DataFrame({"item": [1]}), tokens=[])
+
+
+def test_a_number_that_is_too_long_to_show_is_refused() -> None:
+    with pytest.raises(SpecbeamError, match="item 0: expected an identifier of token ids.*too long to show"):
+        Items.of([[10**5000]])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("item,tokens\n1,5 6\n2,5 x\n", r"items.csv: row 2: expected an identifier of token ids"),
-        ("item,tokens\n1,5 6\n2,\n", r"items.csv: row 2: expected an identifier of token ids"),
-        ("item,tokens\n1,5 6\n,5 7\n", r"items.csv: row 2: expected an item id, found none"),
-        ("item,tokens\n1,5 6\n1,5 7\n", r"items.csv: row 2: item 1 has an identifier already; keep one of them"),
-        ("id,tokens\n1,5 6\n", r"expected the columns item, tokens, found id, tokens; say which .* item=... and"),
+        ("item,tokens\n1,5 6\n2,5 x\n", r"items.csv: line 3: expected an identifier of token ids"),
+        ("item,tokens\n1,5 6\n2,\n", r"items.csv: line 3: expected an identifier of token ids"),
+        ("item,tokens\n1,5 6\n,5 7\n", r"items.csv: line 3: expected an item id, found none"),
+        ("item,tokens\n1,5 6\n1,5 7\n", r"items.csv: line 3: item 1 has an identifier already; keep one of them"),
+        (
+            "id,tokens\n1,5 6\n",
+            r"expected the columns item, tokens, each once, found id, tokens; say which",
+        ),
         ("item,tokens\n", "expected at least one item"),
-        ("", "items.csv: cannot read this table"),
+        ("", "items.csv: expected a table of items, the file is empty"),
+        ("item,tokens\na,1,2,3\n", r"line 2: expected 2 fields, as in the first line, got 4; quote what has commas"),
+        ("item,tokens\n\na\n", "line 3: expected 2 fields, as in the first line, got 1"),
+        ("item,item,tokens\na,b,1\n", "expected the columns item, tokens, each once, found item, item, tokens"),
+        ("item,tokens,tokens\na,1,2\n", "expected the columns item, tokens, each once, found item, tokens, tokens"),
+        ('item,tokens\na,1\n"b,2\nc,3\n', r"line 3: expected fields of CSV \(unexpected end of data\)"),
+        ("item,tokens\na," + "9" * 5000, r"line 2: expected an identifier of token ids.* got \['9{,200}$"),
+        ("item,tokens\n" + 2 * f"{'a' * 9000},1\n", r"line 3: item 'a{,200} has an identifier already"),
     ],
 )
-def test_a_mistake_in_a_table_is_named_by_file_and_row(tmp_path: Path, text: str, message: str) -> None:
+def test_a_mistake_in_a_table_is_named_by_file_and_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "items.csv"
     path.write_text(text)
     with pytest.raises(SpecbeamError, match=message):

@@ -28,7 +28,11 @@ def test_loss_files_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(SpecbeamError, match="two loss files for 'target'"):
         loss.read([target, target])
     other.parent.mkdir()
-    for content, message in (("", "not a readable csv"), ("epoch,step\n1,2\n", "missing column"), (HEAD, "no epochs")):
+    for content, message in (
+        ("", "expected a csv file"),
+        ("epoch,step\n1,2\n", "missing column"),
+        (HEAD, "no epochs"),
+    ):
         other.write_text(content)
         with pytest.raises(SpecbeamError, match=message):
             loss.read([other])

@@ -125,7 +125,10 @@ def test_keys_of_items_are_prepared_with_them(tmp_path):
     [
         ({"item": [0, 1], "key": ["A", "B"]}, "expected a row for every item, found 2, and an identifier for item 2"),
         ({"item": [0, 1, 2], "key": ["A", "B", "A"]}, "expected a key for each item alone, 'A' is there twice"),
-        ({"item": [0, 1, 2], "name": ["A", "B", "C"]}, "expected columns item and key, got item, name"),
+        (
+            {"item": [0, 1, 2], "name": ["A", "B", "C"]},
+            "expected columns item, key and perhaps text, each once, got item, name",
+        ),
     ],
 )
 def test_keys_that_do_not_name_every_item_once_are_refused(tmp_path, columns, message):

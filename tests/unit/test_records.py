@@ -62,7 +62,7 @@ def test_the_same_records_give_the_same_bytes(sample, tmp_path):
 
 def test_missing_and_unknown_columns_are_named_together(sample, tmp_path):
     kind, frame = sample
-    with pytest.raises(SpecbeamError, match=r"missing column\(s\) user; unknown column\(s\) usr"):
+    with pytest.raises(SpecbeamError, match=r"missing column\(s\) user; unknown or repeated column\(s\) usr"):
         write(frame.rename(columns={"user": "usr"}), tmp_path / "a.parquet", kind)
     assert not (tmp_path / "a.parquet").exists()
 

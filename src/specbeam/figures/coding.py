@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -109,9 +111,15 @@ def _shape(prepared: Path) -> tuple[pd.DataFrame, int]:
     """The trie's levels, weighted by training interactions, and how many items there are."""
     identifiers = Catalogue.load(prepared / CATALOGUE).identifiers
     users = parquet.read(prepared / USERS, expected="the prepared users", again="prepare the data")
-    bought = users["train"].combine_chunks().flatten().to_numpy()
-    counts = np.bincount(bought, minlength=max(identifiers) + 1)
-    return by_level(np.array(list(identifiers.values())), counts[list(identifiers)]), len(identifiers)
+    if users.schema.names.count("train") != 1 or users.schema.field("train").type != pa.list_(pa.int64()):
+        found = ", ".join(f"{field.name}: {field.type}" for field in users.schema)[:300]
+        raise SpecbeamError(
+            f"{prepared / USERS}: expected a column train of lists of items, found {found}; prepare again"
+        )
+    bought = pc.value_counts(pc.list_flatten(users["train"]))
+    counts = dict(zip(bought.field("values").to_pylist(), bought.field("counts").to_pylist(), strict=True))
+    popularity = np.array([counts.get(item, 0) for item in identifiers])
+    return by_level(np.array(list(identifiers.values())), popularity), len(identifiers)
 
 
 @style.styled

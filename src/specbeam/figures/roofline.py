@@ -4,21 +4,27 @@ While a pass is bound by reading the weights, nodes of a tree cost nothing: the 
 Where it rises with the tokens, every node has its price.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from specbeam import parquet
 from specbeam.errors import SpecbeamError
 from specbeam.figures import captions, style
+from specbeam.figures.tables import read_csv
+from specbeam.files import parse_json
 
 TREE, LEVEL = "prompt and a tree", "a level of K beams"
 """What a pass reads; the prompt alone has a tree of no nodes."""
+
+WHERE = ("device", "threads", "cpu", "dtype", "seed", "commit")
+NUMBERS = ("batch", "nodes", "tokens", "seconds", "bound")
+AGAIN = "run specbeam bench again"
 
 _BOUND = "the least (roofline)"
 _COLUMNS = 3  # panels beside each other, at most
@@ -74,9 +80,8 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
     if [path.suffix for path in inputs] != [".parquet", ".csv"]:
         got = ", ".join(map(str, inputs)) or "none"
         raise SpecbeamError(f"expected bench.parquet and passes.csv of one `specbeam bench`, got {got}")
-    file = pq.ParquetFile(inputs[0])
-    name = json.loads(file.schema_arrow.metadata[b"specbeam"])["settings"]["name"]
-    where, passes = file.read().to_pandas().iloc[0], data(pd.read_csv(inputs[1]))
+    name, where = _bench(inputs[0])
+    passes = data(_passes(inputs[1]))
     device = "" if where["device"] == "cpu" else f"{where['device']}, "
     caption = captions.join(
         "Time of one pass of the target (median) by the tokens that it reads, and the least that this device's rates "
@@ -86,6 +91,26 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
         f"commit {where['commit'][:12]}.",
     )
     style.save(draw(passes), passes, output, caption)
+
+
+def _bench(path: Path) -> tuple[str, pd.Series]:
+    """What was timed, and where."""
+    table = parquet.read(path, expected="the records of a bench", again=AGAIN)
+    found = parse_json((table.schema.metadata or {}).get(b"specbeam", b"{}"), source=f"{path}: metadata of records")
+    settings = found.get("settings") if isinstance(found, dict) else None
+    frame = parquet.frame(table, path=path, again=AGAIN)
+    once = all(table.schema.names.count(name) == 1 for name in WHERE)
+    if not isinstance(settings, dict) or "name" not in settings or frame.empty or not once:
+        raise SpecbeamError(f"{path}: expected the records of a bench, with {', '.join(WHERE)}; {AGAIN}")
+    return settings["name"], frame.iloc[0].map(str)
+
+
+def _passes(path: Path) -> pd.DataFrame:
+    frame = read_csv(path, ("pass", *NUMBERS), missing=f"expected the passes of a bench, found none; {AGAIN}")
+    for name in NUMBERS:
+        if not pd.api.types.is_numeric_dtype(frame[name]) or not np.isfinite(frame[name].astype(float)).all():
+            raise SpecbeamError(f"{path}: column {name}: expected numbers; {AGAIN}")
+    return frame.astype({"pass": str})
 
 
 def _widths(passes: pd.DataFrame) -> str:

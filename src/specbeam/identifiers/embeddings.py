@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from specbeam import sealed
-from specbeam.data import ITEMS
+from specbeam.data import ITEMS, SPLITS, file_of
 from specbeam.data.item_keys import read_items
 from specbeam.data.sequences import read_raw
 from specbeam.errors import SpecbeamError
@@ -20,6 +20,10 @@ from specbeam.settings import EmbeddingSettings
 
 log = logging.getLogger(__name__)
 
+NUMBERS = 1_000_000
+"""So many numbers of items are embedded whether they occur or not; of more, one in MOST must occur."""
+MOST = 10
+
 
 def embed_items(*, raw: Path, output: Path, settings: EmbeddingSettings, device: str, threads: int) -> None:
     """Write a vector for each item of the raw data set `raw` to `output`: `embeddings`, float32 [items, width].
@@ -31,6 +35,8 @@ def embed_items(*, raw: Path, output: Path, settings: EmbeddingSettings, device:
     users = read_raw(raw)
     table = read_items(raw / ITEMS)
     occurring = _count(users)
+    if table is None:
+        _refuse_gaps(users, occurring, raw)
     items = occurring if table is None else len(table)
     if items < occurring:
         raise SpecbeamError(
@@ -61,4 +67,19 @@ def _texts(table: pd.DataFrame | None, path: Path) -> list[str]:
 
 def _count(users: pd.DataFrame) -> int:
     """Items up to the highest number that occurs."""
-    return 1 + max(max(items, default=-1) for split in ("train", "valid", "test") for items in users[split])
+    return 1 + max(max(items, default=-1) for split in SPLITS for items in users[split])
+
+
+def _refuse_gaps(users: pd.DataFrame, items: int, raw: Path) -> None:
+    """Raise SpecbeamError for a number so high that vectors for all below it would be out of proportion, or a typo."""
+    if items <= NUMBERS:
+        return
+    occur = len(set().union(*(own for split in SPLITS for own in users[split])))
+    if items <= MOST * occur:
+        return
+    user, split = next((user, split) for split in SPLITS for user, own in zip(users["user"], users[split], strict=True)
+                       if items - 1 in own)  # fmt: skip
+    raise SpecbeamError(
+        f"{raw / file_of(split)}: user {user + 1}: expected items numbered from 1 on, with few gaps, got {items}, and "
+        f"{occur} items in all; correct it, or number items anew"
+    )

@@ -1,7 +1,8 @@
 """Rows of CSV, JSON-lines and parquet files, one at a time, with the line that each stands in.
 
-Bytes that are no UTF-8 become lone surrogates, so that they spoil their own row (specbeam.interactions.values) and not
-the file. A line that cannot be read is counted, and stops the reading when there are more than the settings allow.
+Bytes that are no UTF-8 become lone surrogates, and what a parquet file holds but Python cannot becomes
+specbeam.parquet.Unreadable, so that they spoil their own row (specbeam.interactions.values) and not the file. A line
+that cannot be read is counted, and stops the reading when there are more than the settings allow.
 """
 
 import ast
@@ -20,6 +21,7 @@ from typing import Any, BinaryIO, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from specbeam import parquet
 from specbeam.errors import SpecbeamError
 from specbeam.interactions.paths import Kind
 
@@ -233,12 +235,12 @@ def _parquet(path: Path, columns: Sequence[str | int]) -> Iterator[Row]:
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
         for column in columns:
-            if column not in names:
+            if names.count(column) != 1:
                 raise SpecbeamError(
-                    f"{path}: expected the column {column!r}; there are {_said(names)}: correct columns:"
+                    f"{path}: expected the column {column!r} once; there are {_said(names)}: correct columns:"
                 )
         row = 0
         for batch in file.iter_batches(columns=list(columns), batch_size=65_536):
-            for values in zip(*(batch[column].to_pylist() for column in columns), strict=True):
+            for values in zip(*(parquet.values(batch[column]) for column in columns), strict=True):
                 row += 1
                 yield row, values

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from specbeam import parquet, provenance
 from specbeam.errors import SpecbeamError
+from specbeam.files import parse_json
 
 Kind = Literal["evaluation", "trees", "timing"]
 
@@ -199,50 +200,45 @@ def read(paths: Iterable[Path], kind: Kind) -> pd.DataFrame:
     Raises SpecbeamError when there is none, when a file is missing, damaged or of another kind, or when two files hold
     the same measurement.
     """
-    paths = [Path(path) for path in paths]
-    if not paths:
+    if not (paths := [Path(path) for path in paths]):
         raise SpecbeamError(f"expected at least one file of {kind} records, got none")
-    frames = [_read_one(path, kind) for path in paths]
-    frame = pd.concat(frames, ignore_index=True)
+    frame = pd.concat([_read_one(path, kind) for path in paths], ignore_index=True)
     _check_unique(frame, kind, ", ".join(str(path) for path in paths))
     return frame
 
 
 def settings_of(path: Path) -> dict[str, Any]:
     """Settings that the records of one file were measured under."""
-    return _metadata(_open(Path(path)), Path(path))["settings"]
+    return _open(Path(path))[1]["settings"]
 
 
 def kind_of(path: Path) -> str:
     """Kind of the records in one file: `evaluation`, `trees` or `timing`."""
-    return _metadata(_open(Path(path)), Path(path))["kind"]
+    return _open(Path(path))[1]["kind"]
 
 
 def _read_one(path: Path, kind: Kind) -> pd.DataFrame:
-    table = _open(path)
-    found = _metadata(table, path)["kind"]
-    if found != kind:
-        raise SpecbeamError(f"{path}: expected {kind} records, this file holds {found} records")
+    table, metadata = _open(path)
+    if metadata["kind"] != kind:
+        raise SpecbeamError(f"{path}: expected {kind} records, this file holds {metadata['kind'][:80]} records")
     columns = _columns(kind) | ENVIRONMENT
     _check_names(table.schema.names, columns, str(path))
     for name, expected in columns.items():
-        came = table.schema.field(name).type
-        if came != expected:
+        if (came := table.schema.field(name).type) != expected:
             raise SpecbeamError(f"{path}: column {name}: expected {expected}, got {came}; measure again")
-    frame = table.select(list(columns)).to_pandas()
+        _filled(table[name], name, str(path))
+    frame = parquet.frame(table.select(list(columns)), path=path, again="measure again")
     _check_values(frame, kind, str(path))
     return frame
 
 
-def _open(path: Path) -> pa.Table:
-    return parquet.read(path, expected="a record file", again="run the measurement")
-
-
-def _metadata(table: pa.Table, path: Path) -> dict[str, Any]:
-    raw = (table.schema.metadata or {}).get(_METADATA_KEY)
-    if raw is None:
-        raise SpecbeamError(f"{path}: a parquet file, but not written by specbeam.measurement.records")
-    return json.loads(raw)
+def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    table = parquet.read(path, expected="a record file", again="run the measurement")
+    metadata = parse_json((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"), source=f"{path}: metadata")
+    found = (type(metadata.get("kind")), type(metadata.get("settings"))) if isinstance(metadata, dict) else None
+    if found != (str, dict):
+        raise SpecbeamError(f"{path}: not written by specbeam.measurement.records, which notes kind and settings in it")
+    return table, metadata
 
 
 def _columns(kind: str) -> dict[str, pa.DataType]:
@@ -255,8 +251,8 @@ def _check_names(came: Sequence[str], expected: dict[str, pa.DataType], where: s
     problems = []
     if missing := [name for name in expected if name not in list(came)]:
         problems.append(f"missing column(s) {', '.join(missing)}")
-    if unknown := [str(name) for name in came if name not in expected]:
-        problems.append(f"unknown column(s) {', '.join(unknown)}")
+    if unknown := [str(name) for name in came if name not in expected or list(came).count(name) > 1]:
+        problems.append(f"unknown or repeated column(s) {', '.join(unknown)[:300]}")
     if problems:
         raise SpecbeamError(f"{where}: {'; '.join(problems)}; expected {', '.join(expected)}")
 
@@ -266,9 +262,13 @@ def _array(series: pd.Series, name: str, expected: pa.DataType, where: str) -> p
         array = pa.Array.from_pandas(series, type=expected, safe=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise SpecbeamError(f"{where}: column {name}: expected {expected}, got {series.dtype} ({error})") from None
-    if name not in PHASES and array.null_count:
-        raise SpecbeamError(f"{where}: column {name}: {array.null_count} empty value(s); every row needs one")
-    return array
+    return _filled(array, name, where)
+
+
+def _filled(column: Any, name: str, where: str) -> Any:
+    if name not in PHASES and column.null_count:
+        raise SpecbeamError(f"{where}: column {name}: {column.null_count} empty value(s); every row needs one")
+    return column
 
 
 def _check_values(frame: pd.DataFrame, kind: str, where: str) -> None:

@@ -21,6 +21,8 @@ from specbeam.stages import FIGURES
 POINTS = 2.4
 """Points of a picture in a CSS pixel: a figure over both columns of a paper is then 860 pixels wide."""
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
 TITLES = {
     "speedup": "Speedup by K",
     "pareto": "Recall against speedup",
@@ -163,7 +165,9 @@ def _pictures(folder: Path) -> list[Path]:
 def _shown(path: Path) -> Shown:
     written = [other for suffix in (".txt", ".md") if (other := path.with_suffix(suffix)).is_file()]
     caption = read_text(written[0], expected="a caption").strip() if written else ""
-    content = path.read_bytes()
+    content = path.read_bytes() if path.is_file() else b""
+    if not content.startswith(PNG) or len(content) < 24:
+        raise SpecbeamError(f"{path}: expected a picture in PNG; delete it and run snakemake to draw it again")
     width, height = (round(points / POINTS) for points in struct.unpack(">II", content[16:24]))  # of its first chunk
     image = f"data:image/png;base64,{b64encode(content).decode()}"
     return Shown(path.stem, TITLES.get(path.stem, path.stem), caption, image, width, height)
