@@ -106,12 +106,12 @@ class Cluster:
             ]
             self._start("munged", "--foreground", "--force", f"--socket={self.folder}/munge.sock", f"--key-file={key}",
                         "--origin=127.0.0.1", *munge)  # fmt: skip
-            wait(lambda: (self.folder / "munge.sock").exists(), seconds=20)
+            wait(lambda: (self.folder / "munge.sock").exists(), seconds=180)
             self._start("slurmctld", "-D", "-i")
             for node in NODES:
                 self._start("slurmd", "-D", "-N", node)
             states = ("sinfo", "--noheader", "--format=%T")
-            wait(lambda: set(self.ask(*states, check=False).split()) == {"idle"}, seconds=60)
+            wait(lambda: set(self.ask(*states, check=False).split()) == {"idle"}, seconds=180)
             starting.pop_all()
         return self
 
@@ -173,7 +173,7 @@ def _free_ports(count: int) -> list[int]:
 def _stop(process: subprocess.Popen) -> None:
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(timeout=15)
+        process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

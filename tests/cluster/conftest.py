@@ -51,7 +51,7 @@ class Submitting:
 
     def finish(self, begun: subprocess.Popen) -> str:
         """What a call has said when it has ended, successfully."""
-        said, _ = begun.communicate(timeout=400)
+        said, _ = begun.communicate(timeout=1200)
         assert begun.returncode == 0, said
         return said
 
@@ -66,10 +66,11 @@ class Submitting:
 
     def frozen(self, rule: str, log: str) -> str:
         """Wait until a rule's newest job computes, stop its processes where they stand, and give its Slurm id."""
-        wait((self.checkout.folder / "results/smoke" / log).exists, seconds=60)
+        wait((self.checkout.folder / "results/smoke" / log).exists, seconds=300)
         job = self.jobs(rule)[-1]["JobId"]
         wait(
-            lambda: (pids := self._computing(job)) and not any(os.kill(pid, signal.SIGSTOP) for pid in pids), seconds=60
+            lambda: (pids := self._computing(job)) and not any(os.kill(pid, signal.SIGSTOP) for pid in pids),
+            seconds=300,
         )
         return job
 

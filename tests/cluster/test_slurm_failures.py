@@ -49,7 +49,7 @@ def test_a_job_cancelled_from_outside_is_named_and_one_more_call_finishes(place)
     begun = place.start(PREPARED, "--retries", "0")
     job = place.frozen("prepare_dataset", LOG)
     place.cluster.ask("scancel", job)
-    said, _ = begun.communicate(timeout=120)
+    said, _ = begun.communicate(timeout=400)
 
     assert begun.returncode == 1
     assert f"SLURM-job '{job}' failed, SLURM status is: 'CANCELLED'" in said
@@ -62,7 +62,7 @@ def test_jobs_wait_for_a_drained_node_and_run_when_it_is_resumed(place):
     place.cluster.ask("scontrol", "update", "NodeName=127.0.0.1", "State=DRAIN", "Reason=test")
     try:
         begun = place.start(PREPARED)
-        wait(lambda: states(place) == ["PENDING"], seconds=60)
+        wait(lambda: states(place) == ["PENDING"], seconds=300)
         state = place.cluster.ask("sinfo", "--noheader", "--nodes=127.0.0.1", "--partition=cpu", "--format=%T")
         assert state in ("draining", "drained")
     finally:

@@ -25,7 +25,7 @@ def train(cluster, dataset, folder, *, processes, by=()):
     done = subprocess.run(
         [*by, sys.executable, "-m", "specbeam", "train-target", *options, "--settings", json.dumps(settings),
          "--threads", "1"],
-        env=cluster.environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=200,
+        env=cluster.environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("epoch 2 of 2") == 1
@@ -51,6 +51,6 @@ def test_more_gpus_than_a_node_has_are_refused_and_not_gathered_from_two(submitt
     prepared = submitting.checkout.snakemake("prepare")
     assert prepared.returncode == 0, prepared.stdout
     begun = submitting.start("results/smoke/synthetic/target/model", "--retries", "0")
-    said, _ = begun.communicate(timeout=120)
+    said, _ = begun.communicate(timeout=400)
     assert begun.returncode == 1
     assert "Requested node configuration is not available" in said

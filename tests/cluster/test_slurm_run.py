@@ -96,7 +96,7 @@ def test_what_a_cancelled_group_has_finished_is_not_computed_again(run, tmp_path
     second = "sft" if first == "atspeed_s" else "atspeed_s"
     job = place.frozen("evaluation", f"synthetic/logs/evaluate_draft/{second}/seed-1.log")
     place.cluster.ask("scancel", job)
-    begun.communicate(timeout=120)
+    begun.communicate(timeout=400)
     assert begun.returncode == 1
     assert not list((measurement / "evaluation").rglob("seed-1.parquet"))
 

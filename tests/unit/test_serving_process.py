@@ -53,7 +53,7 @@ class Process:
 
     def end(self) -> int:
         """The exit code, when it has ended by itself; what it said is in `said`."""
-        self.said += self.process.communicate(timeout=60)[1]
+        self.said += self.process.communicate(timeout=240)[1]
         return self.process.returncode
 
 
@@ -72,7 +72,7 @@ def test_a_process_answers_what_it_took_when_it_is_told_to_stop_and_ends_with_0(
     # A batch that is never full would wait for ten minutes, so all requests are in the queue when SIGTERM comes.
     served = Process(str(run), "--batch-size", "64", "--max-wait-ms", "600000", "--timeout-seconds", "60")
     processes.append(served)
-    with httpx.Client(base_url=served.address, timeout=60) as client, ThreadPoolExecutor(12) as callers:
+    with httpx.Client(base_url=served.address, timeout=240) as client, ThreadPoolExecutor(12) as callers:
         assert client.get("/ready").status_code == 200
         asked = [{"history": [5, 9, 20 + at], "k": 3 + at % 2} for at in range(12)]
         answers = [callers.submit(client.post, "/recommend", json=body) for body in asked]

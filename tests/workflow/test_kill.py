@@ -30,7 +30,7 @@ def _kill_at(checkout, log: str) -> None:
         jobs = children(workflow.pid)
         os.kill(workflow.pid, signal.SIGKILL)
     assert jobs, f"{log}: nothing ran when the workflow was killed"
-    wait(lambda: not any(Path(f"/proc/{job}").exists() for job in jobs), seconds=10)
+    wait(lambda: not any(Path(f"/proc/{job}").exists() for job in jobs), seconds=60)
 
 
 MOMENTS = (
