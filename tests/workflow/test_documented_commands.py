@@ -49,6 +49,7 @@ ELSEWHERE = {
     "specbeam serve": "runs until it is stopped; tests/unit/test_serving_process.py starts and stops one",
     "specbeam bench-serve results/": "takes minutes; tests/unit/test_bench_serve.py runs a smaller one",
     "PYTHONPATH=tests python tests/distances.py": "takes minutes",
+    "PYTHONPATH=tests python tests/fuzz/guided.py": "takes minutes, and needs the extra `fuzz`",
     "PYTHONPATH=tests python tests/dependencies.py": "tests/unit/test_dependencies.py reads the same",
     "PYTHONPATH=tests python tests/many_interactions.py": "writes 390 MB; tests/unit/test_many_interactions.py, less",
     "specbeam read-interactions --settings many.yaml": "reads them, for minutes",
