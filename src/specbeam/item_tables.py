@@ -27,8 +27,8 @@ def read(table: Any, columns: Sequence[str]) -> tuple[str, Iterable[Row]]:
     """What to call `table` in messages, and its rows: the cells of two `columns` or more, the first that of item ids.
 
     In a csv file, where all is text, ids are numbers if every one of them is written as a whole number, without leading
-    zeros; else they are the text as it stands. Raises SpecbeamError, naming file and line (of
-    parquet: row, from 1), for what cannot be read, and for a column that is not there once.
+    zeros; else they are the text as it stands. Raises SpecbeamError, naming file and line (of parquet: row, from 1),
+    for what cannot be read, and for a column that is not there once.
     """
     if isinstance(table, pd.DataFrame):
         _refuse_other(list(table.columns), columns, "table")
@@ -100,7 +100,6 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[Row]:
 def _refuse_other(names: Sequence[Any], columns: Sequence[Any], where: Path | str) -> None:
     """Raise SpecbeamError unless each of `columns` is among `names` once."""
     if any(names.count(name) != 1 for name in columns):
-        found = ", ".join(map(str, names))[:300]
         expected, found = ", ".join(map(str, columns)), ", ".join(map(str, names))[:300]
         raise SpecbeamError(
             f"{where}: expected the columns {expected}, each once, found {found}; say which they are with item=... and "
