@@ -17,7 +17,7 @@ from specbeam import parquet
 from specbeam.errors import SpecbeamError
 from specbeam.figures import captions, style
 from specbeam.figures.tables import read_csv
-from specbeam.files import parse_json
+from specbeam.measurement import records
 
 TREE, LEVEL = "prompt and a tree", "a level of K beams"
 """What a pass reads; the prompt alone has a tree of no nodes."""
@@ -95,14 +95,12 @@ def plot(*, inputs: Iterable[Path], output: Path) -> None:
 
 def _bench(path: Path) -> tuple[str, pd.Series]:
     """What was timed, and where."""
-    table = parquet.read(path, expected="the records of a bench", again=AGAIN)
-    found = parse_json((table.schema.metadata or {}).get(b"specbeam", b"{}"), source=f"{path}: metadata of records")
-    settings = found.get("settings") if isinstance(found, dict) else None
+    table, noted = records.opened(path)
     frame = parquet.frame(table, path=path, again=AGAIN)
     once = all(table.schema.names.count(name) == 1 for name in WHERE)
-    if not isinstance(settings, dict) or "name" not in settings or frame.empty or not once:
+    if "name" not in noted["settings"] or frame.empty or not once:
         raise SpecbeamError(f"{path}: expected the records of a bench, with {', '.join(WHERE)}; {AGAIN}")
-    return settings["name"], frame.iloc[0].map(str)
+    return noted["settings"]["name"], frame.iloc[0].map(str)
 
 
 def _passes(path: Path) -> pd.DataFrame:

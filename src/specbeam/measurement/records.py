@@ -209,16 +209,16 @@ def read(paths: Iterable[Path], kind: Kind) -> pd.DataFrame:
 
 def settings_of(path: Path) -> dict[str, Any]:
     """Settings that the records of one file were measured under."""
-    return _open(Path(path))[1]["settings"]
+    return opened(Path(path))[1]["settings"]
 
 
 def kind_of(path: Path) -> str:
     """Kind of the records in one file: `evaluation`, `trees` or `timing`."""
-    return _open(Path(path))[1]["kind"]
+    return opened(Path(path))[1]["kind"]
 
 
 def _read_one(path: Path, kind: Kind) -> pd.DataFrame:
-    table, metadata = _open(path)
+    table, metadata = opened(path)
     if metadata["kind"] != kind:
         raise SpecbeamError(f"{path}: expected {kind} records, this file holds {metadata['kind'][:80]} records")
     columns = _columns(kind) | ENVIRONMENT
@@ -232,11 +232,11 @@ def _read_one(path: Path, kind: Kind) -> pd.DataFrame:
     return frame
 
 
-def _open(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+def opened(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """Table of a file, columns unchecked, and its noted `kind` and `settings`; SpecbeamError where one is missing."""
     table = parquet.read(path, expected="a record file", again="run the measurement")
     metadata = parse_json((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"), source=f"{path}: metadata")
-    found = (type(metadata.get("kind")), type(metadata.get("settings"))) if isinstance(metadata, dict) else None
-    if found != (str, dict):
+    if not isinstance(metadata, dict) or [type(metadata.get(name)) for name in ("kind", "settings")] != [str, dict]:
         raise SpecbeamError(f"{path}: not written by specbeam.measurement.records, which notes kind and settings in it")
     return table, metadata
 
