@@ -16,7 +16,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Where there are several processes: take the counts of one that has ended."""
-    COUNTS.update({(reader, what): count for reader, what, count in node.workeroutput["bad input"]})
+    counts = getattr(node, "workeroutput", {}).get("bad input", ())  # one that crashed hands on nothing
+    COUNTS.update({(reader, what): count for reader, what, count in counts})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
