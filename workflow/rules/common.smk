@@ -38,7 +38,8 @@ def values(stage, variant="", objective=None, dataset=None):
 def reads(stage, *wildcards):
     """The settings a stage depends on: when they change, it runs again.
 
-    They are those of the job's `wildcards` (variant, objective, dataset). A function of the job, since Snakemake would take braces in a plain value for wildcards.
+    They are those of the job's `wildcards` (variant, objective, dataset). A function of the job, since Snakemake would
+    take braces in a plain value for wildcards.
     """
     return lambda job: values(stage, **{name: job[name] for name in wildcards})
 

@@ -1,5 +1,5 @@
-# Real data sets are fetched once, to results/downloads, and each run has a copy; the synthetic one is generated for its run.
-# Snakemake deletes the outputs of a job that starts or fails: were they shared, one run would take them from another.
+# Real data sets are fetched once, to results/downloads, and each run has a copy; the synthetic one is generated for its
+# run. Snakemake deletes the outputs of a job that starts or fails: were they shared, a run would take them from another.
 
 
 rule download_source:
